@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from grouppose.errors import InputError
+
 
 def inverse_sigmoid(x: Tensor, eps: float = 1e-3) -> Tensor:
     """Logit of x in [0, 1], x and 1 - x kept at `eps` at least."""
@@ -29,7 +31,7 @@ def object_keypoint_similarity(
         (...) in [0, 1]; a target with nothing visible scores 0.
     """
     if pred.shape[-2] != target.shape[-2]:
-        raise ValueError(
+        raise InputError(
             f"pred has {pred.shape[-2]} keypoints, target has {target.shape[-2]}; "
             "is num_body_points the dataset's?"
         )

@@ -1,13 +1,15 @@
 """Skeletons: the keypoints of a person, and what follows from them.
 
-The only place that knows how many keypoints a data set has, which of them are left and right, and how exactly people
-label them (sigmas).
+The only place that knows how many keypoints a data set has, which of them are left and right, and
+how exactly people label them (sigmas).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from grouppose.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -28,14 +30,16 @@ class Skeleton:
 
     def __post_init__(self) -> None:
         if len(self.sigmas) != len(self.names):
-            raise ValueError(
-                f"{len(self.names)} keypoint names but {len(self.sigmas)} sigmas; give one sigma per keypoint"
+            raise InputError(
+                f"{len(self.names)} keypoint names but {len(self.sigmas)} sigmas; "
+                "give one sigma per keypoint"
             )
         for kind, pairs in (("flip_pairs", self.flip_pairs), ("limbs", self.limbs)):
             for pair in pairs:
                 if len(pair) != 2 or not all(0 <= i < len(self.names) for i in pair):
-                    raise ValueError(
-                        f"{kind} holds {tuple(pair)}, expected two indices from 0 to {len(self.names) - 1}"
+                    raise InputError(
+                        f"{kind} holds {tuple(pair)}, "
+                        f"expected two indices from 0 to {len(self.names) - 1}"
                     )
 
     @property
@@ -142,7 +146,7 @@ _PUBLISHED = {skeleton.num_keypoints: skeleton for skeleton in (COCO, CROWDPOSE,
 
 
 def skeleton_of(num_body_points: int) -> Skeleton:
-    """The published skeleton with that many keypoints, else unnamed keypoints with the default sigma."""
+    """The published skeleton of that size, else unnamed keypoints with the default sigma."""
     if num_body_points in _PUBLISHED:
         return _PUBLISHED[num_body_points]
     return Skeleton.from_names([f"keypoint_{i}" for i in range(num_body_points)])

@@ -1,0 +1,26 @@
+"""Errors that a person can mend. Their message says what was found, what was expected and what to
+change; commands print it alone, without a trace. Each is also the built-in error one would expect.
+"""
+
+
+class UserError(Exception):
+    """What every command catches: prints the message, exits non-zero."""
+
+    def __str__(self) -> str:  # KeyError would print its repr
+        return str(self.args[0]) if self.args else ""
+
+
+class InputError(UserError, ValueError):
+    """A value, a file's content or a combination that does not fit."""
+
+
+class SettingNameError(UserError, KeyError):
+    """A setting that does not exist."""
+
+
+class SettingTypeError(UserError, TypeError):
+    """A setting of another type, or an argument nobody knows."""
+
+
+class MissingFileError(UserError, FileNotFoundError):
+    """A file or folder that is not there."""
