@@ -2,6 +2,11 @@
 change; commands print it alone, without a trace. Each is also the built-in error one would expect.
 """
 
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
 
 class UserError(Exception):
     """What every command catches: prints the message, exits non-zero."""
@@ -24,3 +29,10 @@ class SettingTypeError(UserError, TypeError):
 
 class MissingFileError(UserError, FileNotFoundError):
     """A file or folder that is not there."""
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """The end of a message about an unknown name: a suggestion, or what there is."""
+    names = sorted(names)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(names)}"

@@ -1,0 +1,56 @@
+"""Backbones: a normalised picture in, maps of strides 8, 16 and 32 out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import nn
+
+from grouppose.backbones.pretrained import load_imagenet
+from grouppose.backbones.resnet import RESNETS, SMALL_RESNETS, ResNet
+from grouppose.backbones.swin import SWINS, Swin
+from grouppose.errors import MissingFileError, SettingNameError, nearest
+
+BACKBONES = (*RESNETS, *SMALL_RESNETS, *SWINS)
+
+
+def build_backbone(
+    name: str,
+    pretrained: str | Path | None = None,
+    dilation: bool = False,
+    use_checkpoint: bool = False,
+) -> nn.Module:
+    """Builds a backbone by its published name.
+
+    Args:
+        name: one of `BACKBONES`.
+        pretrained: a file of ImageNet weights, "imagenet" (torchvision's download, ResNets only)
+            or None.
+        dilation: stride 16 with dilation in the last stage (ResNets only).
+        use_checkpoint: recompute blocks in the backward pass, to save memory.
+
+    Returns:
+        A module with `num_channels`, the channels of its three maps.
+    """
+    if name not in BACKBONES:
+        raise SettingNameError(f"no backbone {name!r}; {nearest(name, BACKBONES)}")
+    if name in SWINS:
+        backbone: nn.Module = Swin(name, use_checkpoint)
+    else:
+        backbone = ResNet(name, dilation, use_checkpoint)
+    if pretrained is not None:
+        load_imagenet(backbone, name, pretrained)
+    return backbone
+
+
+def pretrained_file(name: str, folder: str | Path) -> Path:
+    """The file of ImageNet weights that a Swin backbone starts from, in `folder`."""
+    if name not in SWINS:
+        raise SettingNameError(f"{name!r} is no Swin backbone; {nearest(name, SWINS)}")
+    path = Path(folder) / SWINS[name][1]
+    if not path.is_file():
+        raise MissingFileError(
+            f"no file {path}, expected the ImageNet weights of {name}; download it from the Swin "
+            "Transformer release and give its folder with --swin_pretrain_path"
+        )
+    return path

@@ -1,0 +1,56 @@
+"""ResNet backbones: torchvision's with frozen batch norm, and a small one to train from scratch."""
+
+from __future__ import annotations
+
+import torchvision
+from timm.models.resnet import BasicBlock
+from timm.models.resnet import ResNet as TimmResNet
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from torchvision.ops import FrozenBatchNorm2d
+
+RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101")
+SMALL_RESNETS = ("resnet10s",)
+
+
+class ResNet(nn.Module):
+    """Stages 2 to 4 of a ResNet: strides 8, 16, 32.
+
+    torchvision's ResNets carry frozen batch norm and a frozen stem and first stage, as they are
+    fine-tuned from ImageNet; `resnet10s` (widths 32 to 160) trains everything.
+    """
+
+    def __init__(self, name: str, dilation: bool = False, use_checkpoint: bool = False) -> None:
+        super().__init__()
+        self.use_checkpoint = use_checkpoint
+        if name in SMALL_RESNETS:
+            widths = (32, 64, 96, 160)
+            self.body = TimmResNet(BasicBlock, [1, 1, 1, 1], channels=widths, stem_width=24)
+            self.body.relu = self.body.act1
+            self.num_channels = widths[1:]
+        else:
+            self.body = getattr(torchvision.models, name)(
+                replace_stride_with_dilation=[False, False, dilation] if dilation else None,
+                norm_layer=FrozenBatchNorm2d,
+            )
+            self._freeze_first_stage()
+            last = 512 if name in ("resnet18", "resnet34") else 2048
+            self.num_channels = (last // 4, last // 2, last)
+        del self.body.fc
+
+    def _freeze_first_stage(self) -> None:
+        for part in (self.body.conv1, self.body.layer1):
+            part.requires_grad_(False)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """(B, 3, H, W) normalised -> three maps (B, C_l, H / s, W / s), s = 8, 16, 32."""
+        body = self.body
+        x = body.layer1(body.maxpool(body.relu(body.bn1(body.conv1(x)))))
+        features = []
+        for stage in (body.layer2, body.layer3, body.layer4):
+            if self.use_checkpoint and self.training:
+                x = checkpoint(stage, x, use_reentrant=False)
+            else:
+                x = stage(x)
+            features.append(x)
+        return features

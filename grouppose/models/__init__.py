@@ -1,0 +1,113 @@
+"""The families of models. A family is a folder that gives three build functions."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from grouppose.checkpoints import infer_settings, load_weights, read_checkpoint
+from grouppose.errors import InputError, SettingNameError, SettingTypeError, nearest
+from grouppose.models import grouppose
+
+
+class Family(NamedTuple):
+    """Each takes keyword settings with the published defaults."""
+
+    model: Callable[..., nn.Module]
+    criterion: Callable[..., nn.Module]
+    postprocess: Callable[..., Callable]
+
+
+MODELS = {
+    "grouppose": Family(
+        grouppose.build_model, grouppose.build_criterion, grouppose.build_postprocess
+    ),
+}
+
+
+def family(name: str) -> Family:
+    """The family of that name."""
+    if name not in MODELS:
+        raise SettingNameError(f"no model {name!r}; {nearest(name, MODELS)}")
+    return MODELS[name]
+
+
+def settings_of(function: Callable) -> dict[str, Any]:
+    """Names and defaults of a build function's settings."""
+    return {p.name: p.default for p in inspect.signature(function).parameters.values()}
+
+
+def known_settings(name: str) -> dict[str, Any]:
+    """All settings of a family with their published defaults."""
+    return {k: v for function in family(name) for k, v in settings_of(function).items()}
+
+
+def call(function: Callable, settings: Mapping[str, Any]) -> Any:
+    """Calls a build function, naming the nearest setting for one it does not know."""
+    known = settings_of(function)
+    for key in settings:
+        if key not in known:
+            raise SettingTypeError(f"no setting {key!r}; {nearest(key, known)}")
+    return function(**settings)
+
+
+def build_model(name: str, **settings: Any) -> nn.Module:
+    """Builds a model; it keeps its name and settings as `model.settings`, for checkpoints.
+
+    Args:
+        name: a key of `MODELS`.
+        settings: as the family's build function documents them, with the published defaults.
+    """
+    function = family(name).model
+    model = call(function, settings)
+    model.settings = {"modelname": name, **settings_of(function), **settings}
+    model.settings["pretrained_backbone"] = None  # a checkpoint holds its own weights
+    return model
+
+
+def build_criterion(name: str, **settings: Any) -> nn.Module:
+    """Builds the losses of a family."""
+    return call(family(name).criterion, settings)
+
+
+def build(settings: Mapping[str, Any]) -> tuple[nn.Module, nn.Module, Callable]:
+    """Model, criterion and postprocess of `settings["modelname"]`.
+
+    Settings that the family does not know are left to others; those not given keep the published
+    default.
+    """
+    name = settings["modelname"]
+    chosen = family(name)
+
+    def known(function: Callable) -> dict[str, Any]:
+        return {key: settings[key] for key in settings_of(function) if key in settings}
+
+    return (
+        build_model(name, **known(chosen.model)),
+        build_criterion(name, **known(chosen.criterion)),
+        chosen.postprocess(**known(chosen.postprocess)),
+    )
+
+
+def load_model(path: str | Path, device: str | torch.device = "cpu") -> nn.Module:
+    """Builds the model that a file of weights belongs to, in evaluation mode.
+
+    Settings come from the file (ours, or the command line that published files keep); what it
+    does not say is read off the weights' shapes or has the published default.
+    """
+    content = read_checkpoint(path)
+    name = content["settings"].get("modelname", "grouppose")
+    known = settings_of(family(name).model)
+    settings = {k: v for k, v in content["settings"].items() if k in known}
+    settings |= {**infer_settings(content["model"]), "pretrained_backbone": None}
+    model = build_model(name, **settings)
+    try:
+        load_weights(model, content["model"])
+    except InputError as error:
+        raise InputError(str(error).replace("the state dict", str(path), 1)) from None
+    return model.to(device).eval()

@@ -1,0 +1,139 @@
+"""Builds Group Pose from settings of the published names; the defaults are the published values."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from grouppose.backbones import build_backbone as make_backbone
+from grouppose.errors import InputError
+from grouppose.models.grouppose.criterion import Criterion
+from grouppose.models.grouppose.decoder import Decoder, DecoderLayer
+from grouppose.models.grouppose.encoder import Encoder, EncoderLayer
+from grouppose.models.grouppose.matcher import MatchingCost
+from grouppose.models.grouppose.model import GroupPose, Transformer
+from grouppose.models.grouppose.postprocess import postprocess
+from grouppose.skeleton import COCO, skeleton_of
+
+
+def build_model(
+    *,
+    backbone: str = "resnet50",
+    pretrained_backbone: str | Path | None = None,
+    num_body_points: int = COCO.num_keypoints,
+    num_classes: int = 2,
+    num_queries: int = 100,
+    hidden_dim: int = 256,
+    nheads: int = 8,
+    num_feature_levels: int = 4,
+    enc_layers: int = 6,
+    dec_layers: int = 6,
+    enc_n_points: int = 4,
+    dec_n_points: int = 4,
+    dim_feedforward: int = 2048,
+    dropout: float = 0.0,
+    pe_temperatureH: float = 20,
+    pe_temperatureW: float = 20,
+    dilation: bool = False,
+    use_checkpoint: bool = False,
+    aux_loss: bool = True,
+) -> GroupPose:
+    """Builds the model.
+
+    Args:
+        backbone: a name of `grouppose.backbones.BACKBONES`.
+        pretrained_backbone: file of ImageNet weights, "imagenet" to download torchvision's, None.
+        num_body_points: K, keypoints per person.
+        num_classes: logits per person; label 1 is person.
+        num_queries: N, people that can be found in a picture.
+        hidden_dim: C, channels of queries and values; a multiple of 32 and of 2 * nheads.
+        nheads: attention heads.
+        num_feature_levels: levels of features; more than 3 are made by stride-2 convolutions.
+        enc_layers, dec_layers: layers of the encoder and the decoder.
+        enc_n_points, dec_n_points: places sampled per head and level.
+        dim_feedforward: hidden channels of the feed-forward blocks.
+        dropout: probability.
+        pe_temperatureH, pe_temperatureW: temperatures of the picture's position encoding.
+        dilation: last ResNet stage dilated at stride 16.
+        use_checkpoint: recompute encoder and backbone blocks in the backward pass (less memory).
+        aux_loss: train every decoder layer, not the last alone.
+    """
+    for name, number in (("num_body_points", num_body_points), ("num_queries", num_queries)):
+        if number < 1:
+            raise InputError(f"{name} is {number}, expected at least 1")
+    if hidden_dim % 32 or hidden_dim % nheads:
+        raise InputError(
+            f"hidden_dim is {hidden_dim}, expected a multiple of 32 (group norm) and of nheads "
+            f"({nheads})"
+        )
+    shape = (hidden_dim, num_feature_levels, nheads)
+    encoder = Encoder(
+        [EncoderLayer(*shape, enc_n_points, dim_feedforward, dropout) for _ in range(enc_layers)],
+        use_checkpoint,
+    )
+    decoder = Decoder(
+        [DecoderLayer(*shape, dec_n_points, dim_feedforward, dropout) for _ in range(dec_layers)],
+        hidden_dim,
+    )
+    transformer = Transformer(
+        encoder=encoder,
+        decoder=decoder,
+        dim=hidden_dim,
+        num_levels=num_feature_levels,
+        num_queries=num_queries,
+        num_keypoints=num_body_points,
+        num_classes=num_classes,
+    )
+    return GroupPose(
+        backbone=make_backbone(backbone, pretrained_backbone, dilation, use_checkpoint),
+        transformer=transformer,
+        dim=hidden_dim,
+        num_levels=num_feature_levels,
+        num_classes=num_classes,
+        temperatures=(pe_temperatureH, pe_temperatureW),
+        aux_loss=aux_loss,
+    )
+
+
+def build_criterion(
+    *,
+    num_body_points: int = COCO.num_keypoints,
+    focal_alpha: float = 0.25,
+    set_cost_class: float = 2.0,
+    set_cost_keypoints: float = 10.0,
+    set_cost_oks: float = 4.0,
+    cls_loss_coef: float = 2.0,
+    keypoints_loss_coef: float = 10.0,
+    oks_loss_coef: float = 4.0,
+    interm_loss_coef: float = 1.0,
+) -> Criterion:
+    """Builds the losses.
+
+    Args:
+        num_body_points: K; its skeleton gives the sigmas of OKS.
+        focal_alpha: weight of positives in the focal loss and the class cost.
+        set_cost_class, set_cost_keypoints, set_cost_oks: weights of the matching cost.
+        cls_loss_coef, keypoints_loss_coef, oks_loss_coef: weights of the losses.
+        interm_loss_coef: further factor for the encoder's selection.
+    """
+    cost = MatchingCost(
+        torch.tensor(skeleton_of(num_body_points).sigmas),
+        set_cost_class,
+        set_cost_keypoints,
+        set_cost_oks,
+        focal_alpha,
+    )
+    weights = {
+        "loss_ce": cls_loss_coef,
+        "loss_keypoints": keypoints_loss_coef,
+        "loss_oks": oks_loss_coef,
+    }
+    return Criterion(cost=cost, weights=weights, interm_weight=interm_loss_coef)
+
+
+def build_postprocess(*, num_select: int = 50) -> Callable:
+    """Builds the step from outputs to people; num_select people are kept per picture."""
+    return functools.partial(postprocess, num_select=num_select)

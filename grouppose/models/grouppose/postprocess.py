@@ -1,0 +1,43 @@
+"""From the model's outputs to people in pixels."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from grouppose.errors import InputError
+
+
+@torch.no_grad()
+def postprocess(
+    outputs: dict[str, Tensor], image_sizes: Tensor, num_select: int = 50
+) -> list[dict[str, Tensor]]:
+    """Picks the best-scored people of each picture; there is nothing to suppress.
+
+    Args:
+        outputs: pred_logits (B, N, classes) and pred_keypoints (B, N, K, 2) in [0, 1].
+        image_sizes: (B, 2) int, original height and width in pixels.
+        num_select: people per picture, at most N * classes.
+
+    Returns:
+        B dicts, best first: scores (n,) in [0, 1], labels (n,) int64 (1 = person),
+        keypoints (n, K, 2) x, y in pixels of the original picture.
+    """
+    scores = outputs["pred_logits"].float().sigmoid()
+    batch, num_queries, num_classes = scores.shape
+    if image_sizes.shape != (batch, 2):
+        raise InputError(
+            f"image_sizes has shape {tuple(image_sizes.shape)}, expected ({batch}, 2): "
+            "height and width of each picture"
+        )
+    num_select = min(num_select, num_queries * num_classes)
+    scores, index = scores.flatten(1).topk(num_select, dim=1)
+    labels, query = index % num_classes, index // num_classes
+    keypoints = outputs["pred_keypoints"].float()
+    query = query[:, :, None, None].expand(-1, -1, *keypoints.shape[2:])
+    unit = image_sizes.to(keypoints.device, keypoints.dtype).flip(1)  # width, height
+    keypoints = keypoints.gather(1, query) * unit[:, None, None]
+    return [
+        {"scores": s, "labels": label, "keypoints": k}
+        for s, label, k in zip(scores, labels, keypoints, strict=True)
+    ]
