@@ -15,7 +15,7 @@ def inverse_sigmoid(x: Tensor, eps: float = 1e-3) -> Tensor:
 
 
 def object_keypoint_similarity(
-    pred: Tensor, target: Tensor, visible: Tensor, area: Tensor, sigmas: Tensor, eps: float = 1e-6
+    pred: Tensor, target: Tensor, visible: Tensor, area: Tensor, sigmas: Tensor
 ) -> Tensor:
     """Scores poses against labelled poses (COCO's OKS); leading dimensions broadcast.
 
@@ -23,12 +23,12 @@ def object_keypoint_similarity(
         pred: (..., K, 2) x, y; the same unit as `target`.
         target: (..., K, 2).
         visible: (..., K) bool; keypoints without a label do not count.
-        area: (...) of the person, in the unit squared; kept at `eps` at least.
+        area: (...) of the person, in the unit squared; 0 makes any distance count as far.
         sigmas: (K,) labelling spread per keypoint, from the skeleton.
-        eps: also added to the divisor of the exponent, as in the published losses.
 
     Returns:
-        (...) in [0, 1]; a target with nothing visible scores 0.
+        (...) in [1e-6, 1], as the published losses clamp it; their 1e-6 in the divisor, too, keeps
+        a target with nothing visible at the bottom.
     """
     if pred.shape[-2] != target.shape[-2]:
         raise InputError(
@@ -36,6 +36,6 @@ def object_keypoint_similarity(
             "is num_body_points the dataset's?"
         )
     squared_distance = (pred - target).square().sum(-1)
-    scale = area.clamp(min=eps)[..., None] * (2 * sigmas) ** 2 * 2
-    similarity = torch.exp(-squared_distance / (scale + eps)) * visible
-    return similarity.sum(-1) / visible.sum(-1).clamp(min=1)
+    scale = area.clamp(min=1e-12)[..., None] * (2 * sigmas) ** 2 * 2
+    similarity = torch.exp(-squared_distance / scale) * visible
+    return (similarity.sum(-1) / (visible.sum(-1) + 1e-6)).clamp(min=1e-6)
