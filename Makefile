@@ -1,0 +1,47 @@
+# make demo    trains a small model on drawn people and shows what it learned
+# make test    the whole test suite, with coverage
+# make bench   ratios of speed, measured in one run
+# make lint    style of Python and C++
+#
+# Each sets up what it needs: a virtual environment in .venv with the tested versions, and the
+# compiled operator. SEED=1 (2, ...) repeats the demo with another seed.
+
+PYTHON ?= python3
+SEED ?= 0
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+DEMO := outputs/demo$(SEED)
+SOURCES := setup.py $(wildcard grouppose/ops/csrc/*/*)
+
+.PHONY: demo test bench lint
+demo test bench lint: $(READY)
+
+$(VENV)/.installed: requirements.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -r requirements.txt
+	touch $@
+
+$(READY): $(VENV)/.installed pyproject.toml $(SOURCES)
+	$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps -e .
+	touch $@
+
+# two processes of one thread each train 1.6 times as many pictures as one process of two threads
+demo:
+	OMP_NUM_THREADS=1 $(BIN)/torchrun --standalone --nproc_per_node=2 main.py -c config/demo.py \
+	  --coco_path outputs/people --output_dir $(DEMO) --seed $(SEED) --amp
+	$(BIN)/python main.py -c config/demo.py --coco_path outputs/people --output_dir $(DEMO) \
+	  --resume $(DEMO)/checkpoint_best_regular.pth --eval
+
+test:
+	$(BIN)/python -m coverage erase
+	$(BIN)/python -m pytest --cov --cov-report=term
+
+bench:
+	$(BIN)/python benchmarks/msda.py
+
+lint:
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run --Werror $(shell find grouppose/ops/csrc -type f)
