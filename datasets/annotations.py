@@ -1,0 +1,262 @@
+"""COCO-format annotation files: checked, and turned into flat arrays.
+
+The arrays hold all pictures and all labelled people of a file one after another, so that the
+workers of a data loader share their memory instead of copying a dictionary per person.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from grouppose.errors import InputError, MissingFileError
+from grouppose.skeleton import Skeleton, skeleton_of
+
+FORMAT = 'expected COCO\'s format: {"images": [...], "annotations": [...], "categories": [...]}'
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """I pictures and the P people on them that training may use, people ordered by picture.
+
+    Attributes:
+        image_ids: (I,) int64.
+        file_names: (I,) UTF-8 bytes, relative to the folder of the pictures.
+        sizes: (I, 2) int64 height, width as the file states them; 0, 0 where it does not.
+        first: (I + 1,) int64; the people of picture i are first[i] to first[i + 1] - 1.
+        keypoints: (P, K, 3) float32 x, y in pixels and v = 0 (unlabelled), 1 or 2.
+        boxes: (P, 4) float32 x, y, width, height in pixels.
+        area: (P,) float32 in square pixels.
+    """
+
+    image_ids: np.ndarray
+    file_names: np.ndarray
+    sizes: np.ndarray
+    first: np.ndarray
+    keypoints: np.ndarray
+    boxes: np.ndarray
+    area: np.ndarray
+
+    def take(self, rows: np.ndarray) -> Annotations:
+        """The pictures of these rows, with their people."""
+        counts = np.diff(self.first)[rows]
+        people = [np.arange(self.first[row], self.first[row + 1]) for row in rows]
+        people = np.concatenate([np.empty(0, dtype=np.int64), *people])
+        return Annotations(
+            self.image_ids[rows],
+            self.file_names[rows],
+            self.sizes[rows],
+            np.concatenate([[0], np.cumsum(counts)]),
+            self.keypoints[people],
+            self.boxes[people],
+            self.area[people],
+        )
+
+
+def read_annotations(source: str | Path | Mapping) -> Mapping:
+    """Reads a COCO-format file, or takes its contents, and checks what everything else relies on.
+
+    Checked are the three lists, whole-number ids, that no picture is listed twice and that each
+    annotation belongs to a listed picture.
+    """
+    contents, name = (source, "annotations") if isinstance(source, Mapping) else _load_json(source)
+    if not isinstance(contents, Mapping):
+        raise InputError(f"{name} holds a {type(contents).__name__}; {FORMAT}")
+    for key in ("images", "annotations", "categories"):
+        if not isinstance(contents.get(key), list):
+            found = "no" if key not in contents else f"a {type(contents[key]).__name__} as"
+            raise InputError(f"{name} has {found} '{key}'; {FORMAT}; is it a keypoint file?")
+        for index, entry in enumerate(contents[key]):
+            _require_id(entry, "id", f"{name}: {key}[{index}]")
+    images = set()
+    for entry in contents["images"]:
+        if entry["id"] in images:
+            raise InputError(f"{name} lists image id {entry['id']} twice; give each its own id")
+        images.add(entry["id"])
+    for entry in contents["annotations"]:
+        _require_id(entry, "image_id", f"{name}: annotation {entry['id']}")
+        if entry["image_id"] not in images:
+            raise InputError(
+                f"{name}: annotation {entry['id']} belongs to image {entry['image_id']}, "
+                "which 'images' does not list; add the image or remove the annotation"
+            )
+    return contents
+
+
+def _load_json(path: str | Path) -> tuple[object, str]:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file), str(path)
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise MissingFileError(
+            f"no annotation file {path}; check the folder of the data set (--coco_path)"
+        ) from error
+    except ValueError as error:  # not JSON, or not text
+        raise InputError(f"{path} is not JSON ({error}); {FORMAT}") from error
+
+
+def _require_id(entry: object, key: str, name: str) -> None:
+    if not isinstance(entry, Mapping):
+        raise InputError(f"{name} is a {type(entry).__name__}, expected an object with '{key}'")
+    if key not in entry:
+        raise InputError(f"{name} has no '{key}'; give it a whole number")
+    if type(entry[key]) is not int:
+        raise InputError(f"{name} has '{key}' {entry[key]!r}; expected a whole number")
+
+
+def numbers(entries: list[Mapping], key: str, length: int, expected: str) -> np.ndarray:
+    """The list `key` of every annotation as one array (n, length) of finite float64.
+
+    `expected` ends the error message: what the list should be and what to change.
+    """
+    for entry in entries:
+        value = entry.get(key)
+        if not isinstance(value, list) or len(value) != length:
+            found = f"a list of {len(value)}" if isinstance(value, list) else repr(value)
+            raise InputError(f"annotation {entry['id']} has {found} as '{key}', {expected}")
+    try:
+        array = np.array([entry[key] for entry in entries], dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"an annotation has a '{key}' of {error}, {expected}") from error
+    array = array.reshape(len(entries), length)
+    wrong = ~np.isfinite(array).all(axis=1)
+    if wrong.any():
+        raise InputError(
+            f"annotation {entries[int(wrong.argmax())]['id']} has a number in '{key}' "
+            "that is not finite; correct or remove it"
+        )
+    return array
+
+
+def keypoint_array(entries: list[Mapping], num_keypoints: int) -> np.ndarray:
+    """Keypoints of all annotations, (n, K, 3) float64 x, y, v."""
+    expected = (
+        f"expected {3 * num_keypoints} numbers (x, y, v for num_body_points={num_keypoints}); "
+        "set num_body_points to the data set's, or correct the annotation"
+    )
+    return numbers(entries, "keypoints", 3 * num_keypoints, expected).reshape(-1, num_keypoints, 3)
+
+
+def box_array(entries: list[Mapping]) -> np.ndarray:
+    """Boxes of all annotations, (n, 4) float64 x, y, width, height."""
+    return numbers(entries, "bbox", 4, "expected [x, y, width, height]; correct the annotation")
+
+
+def area_array(entries: list[Mapping], default: np.ndarray) -> np.ndarray:
+    """Areas of all annotations, (n,) float64; `default` where a file gives none."""
+    given = [
+        {"id": entry["id"], "area": [entry.get("area", instead)]}
+        for entry, instead in zip(entries, default.tolist(), strict=True)
+    ]
+    return numbers(given, "area", 1, "expected a number; correct the annotation")[:, 0]
+
+
+def with_keypoints(contents: Mapping) -> list[Mapping]:
+    """The annotations that have a list of keypoints; refuses a file where none has."""
+    entries = [entry for entry in contents["annotations"] if "keypoints" in entry]
+    if contents["annotations"] and not entries:
+        raise InputError(
+            f"none of the {len(contents['annotations'])} annotations has 'keypoints'; "
+            "expected a keypoint file (person_keypoints_*.json, not instances_*.json)"
+        )
+    return entries
+
+
+def flat_annotations(contents: Mapping, num_keypoints: int, box_area: bool) -> Annotations:
+    """Keeps of checked contents all pictures and the people that training may use.
+
+    People marked as crowd and people without a labelled keypoint are left out.
+
+    Args:
+        contents: from `read_annotations`.
+        num_keypoints: K; every list of keypoints must have 3 K numbers.
+        box_area: take width x height of the box as a person's area, as for CrowdPose; otherwise
+            the annotation's own (segmentation) area, where it has one.
+    """
+    images = contents["images"]
+    entries = with_keypoints(contents)
+    keypoints = keypoint_array(entries, num_keypoints)
+    boxes = box_array(entries)
+    area = boxes[:, 2] * boxes[:, 3]
+    if not box_area:
+        area = area_array(entries, area)
+    row_of = {entry["id"]: row for row, entry in enumerate(images)}
+    rows = np.array([row_of[entry["image_id"]] for entry in entries], dtype=np.int64)
+    crowd = np.array([bool(entry.get("iscrowd", 0)) for entry in entries], dtype=bool)
+    kept = np.flatnonzero(~crowd & (keypoints[:, :, 2] > 0).any(axis=1))
+    kept = kept[np.argsort(rows[kept], kind="stable")]
+    return Annotations(
+        np.array([entry["id"] for entry in images], dtype=np.int64),
+        np.array([_file_name(entry) for entry in images], dtype=np.bytes_),
+        np.array([_stated_size(entry) for entry in images], dtype=np.int64).reshape(-1, 2),
+        np.searchsorted(rows[kept], np.arange(len(images) + 1)),
+        keypoints[kept].astype(np.float32),
+        boxes[kept].astype(np.float32),
+        area[kept].astype(np.float32),
+    )
+
+
+def _file_name(entry: Mapping) -> bytes:
+    name = entry.get("file_name")
+    if not isinstance(name, str) or not name:
+        raise InputError(f"image {entry['id']} has file_name {name!r}; expected a file's name")
+    return name.encode()
+
+
+def _stated_size(entry: Mapping) -> tuple[int, int]:
+    """Height and width; 0, 0 if the file gives none."""
+    if entry.get("height") is None or entry.get("width") is None:
+        return 0, 0
+    for key in ("height", "width"):
+        if type(entry[key]) is not int or entry[key] < 1:
+            raise InputError(
+                f"image {entry['id']} has {key} {entry[key]!r}; expected whole pixels, or neither "
+                "height nor width"
+            )
+    return entry["height"], entry["width"]
+
+
+def part_of(contents: Mapping, image_ids: np.ndarray) -> Mapping:
+    """Contents with these pictures and their annotations alone."""
+    kept = {int(i) for i in image_ids}
+    return {
+        "images": [entry for entry in contents["images"] if entry["id"] in kept],
+        "annotations": [e for e in contents["annotations"] if e["image_id"] in kept],
+        "categories": contents["categories"],
+    }
+
+
+def skeleton_in(contents: Mapping, num_keypoints: int) -> Skeleton:
+    """The skeleton of a file: the published one of that size, unless the file's names differ.
+
+    Left and right are taken from names such as "left_eye" or "L_Eye", so that a set of 17 animal
+    keypoints is not mirrored with COCO's pairs; sigmas are those of the published skeleton.
+    """
+    published = skeleton_of(num_keypoints)
+    for category in contents["categories"]:
+        names = category.get("keypoints")
+        if isinstance(names, list) and len(names) == num_keypoints:
+            limbs = category.get("skeleton") or []
+            break
+    else:
+        return published
+    names = [_side_spelt_out(str(name)) for name in names]
+    same = [name.removeprefix("top_") for name in published.names]  # CrowdPose says "head"
+    if [name.removeprefix("top_") for name in names] == same:
+        return published
+    base = 0 if any(0 in limb for limb in limbs) else 1
+    limbs = [(a - base, b - base) for a, b in limbs if max(a, b) - base < num_keypoints]
+    named = Skeleton.from_names(names, limbs, published.sigmas)
+    return published if published.flip_pairs and not named.flip_pairs else named
+
+
+def _side_spelt_out(name: str) -> str:
+    name = name.lower()
+    for short, side in (("l_", "left_"), ("r_", "right_")):
+        if name.startswith(short):
+            return side + name.removeprefix(short)
+    return name

@@ -1,0 +1,109 @@
+"""One data set class for every COCO-format set of keypoints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from datasets.annotations import Annotations
+from datasets.pictures import read_picture
+from datasets.transforms import (
+    People,
+    Sizes,
+    eval_transform,
+    normalised,
+    train_transform,
+    within,
+)
+from grouppose.skeleton import Skeleton
+
+
+class KeypointDataset(Dataset):
+    """Pictures with the poses of the people on them.
+
+    Augmentation draws from a generator that depends on the seed, the epoch and the index alone, so
+    a training run repeats exactly whatever the number of workers and wherever it was resumed.
+
+    Attributes:
+        annotation_file: path, or the contents where the set is a part of a file; for evaluation.
+        protocol: how to score it: "coco", "crowdpose" or "ochuman".
+        image_ids: (I,) int64, in the order of the set.
+        skeleton: of its people.
+        split: "train" (augmented) or "val".
+    """
+
+    def __init__(
+        self,
+        annotations: Annotations,
+        *,
+        image_folder: Path,
+        annotation_file: Path | Mapping,
+        protocol: str,
+        skeleton: Skeleton,
+        split: str,
+        sizes: Sizes,
+        seed: int,
+    ):
+        self.annotation_file = annotation_file
+        self.protocol = protocol
+        self.image_ids = annotations.image_ids
+        self.skeleton = skeleton
+        self.split = split
+        self._annotations = annotations
+        self._image_folder = image_folder
+        self._sizes = sizes
+        self._seed = seed
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # workers see it change
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Chooses the augmentation of an epoch, also in workers that are running already."""
+        self._epoch.fill_(epoch)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """One picture and its people.
+
+        Returns:
+            image (3, h, w) uint8 RGB; target with image_id () int64, orig_size (2,) int64 height
+            and width of the file's picture, labels (T,) int64 (all 1), keypoints (T, K, 2) in
+            [0, 1] of the returned picture, visible (T, K) bool, area (T,) as share of it. T may
+            be 0.
+        """
+        index = range(len(self))[index]
+        image, people = self._read(index)
+        orig_size = torch.tensor(image.shape[-2:])
+        if self.split == "train":
+            generator = np.random.default_rng((self._seed, int(self._epoch), index))
+            order = self.skeleton.flip_order
+            image, people = train_transform(image, people, self._sizes, order, generator)
+        else:
+            image, people = eval_transform(image, people, self._sizes)
+        target = normalised(image, people)
+        target["labels"] = torch.ones(len(target["area"]), dtype=torch.int64)
+        target["image_id"] = torch.tensor(int(self.image_ids[index]))
+        target["orig_size"] = orig_size
+        return image, target
+
+    def _read(self, index: int) -> tuple[Tensor, People]:
+        """The picture of the file and the people on it, in its pixels."""
+        data = self._annotations
+        size = tuple(data.sizes[index].tolist())
+        path = self._image_folder / data.file_names[index].decode()
+        image = read_picture(path, size if all(size) else None)
+        rows = slice(data.first[index], data.first[index + 1])
+        keypoints = torch.from_numpy(data.keypoints[rows])
+        corner, sides = torch.from_numpy(data.boxes[rows]).split(2, dim=-1)
+        people = {
+            "keypoints": keypoints[..., :2],
+            "visible": keypoints[..., 2] > 0,
+            "boxes": torch.cat([corner, corner + sides], -1),
+            "area": torch.from_numpy(data.area[rows]),
+        }
+        return image, within(people, *image.shape[-2:])
