@@ -1,0 +1,40 @@
+"""A small Group Pose on drawn people, from random weights: minutes on 2 CPU cores.
+
+OMP_NUM_THREADS=1 torchrun --nproc_per_node=2 main.py -c config/demo.py \
+    --coco_path outputs/demo/data --output_dir outputs/demo --amp
+"""
+
+_base_ = ["grouppose.py"]
+
+# Data: drawn when the folder is empty; pictures keep their size, only the flip is left
+dataset_file = "synthetic"
+synthetic_train = 8000
+synthetic_val = 200
+synthetic_seed = 0
+synthetic_size = 192
+data_aug_scales = [192]
+data_aug_max_size = 192
+data_aug_scales2_resize = [192]
+data_aug_scales2_crop = [192, 192]
+
+# Network
+backbone = "resnet10s"
+pretrained_backbone = None
+hidden_dim = 128
+nheads = 4
+dim_feedforward = 256
+enc_layers = 2
+dec_layers = 3
+num_queries = 20
+num_select = 20
+
+# Training
+lr = 5e-4
+lr_backbone = 5e-4
+batch_size = 4
+epochs = 6
+lr_schedule = "cosine"
+warmup_steps = 300
+eval_every = 2
+eval_batch_size = 8
+save_checkpoint_interval = 100

@@ -1,0 +1,384 @@
+"""Trains and evaluates models.
+
+python main.py -c config/grouppose.py --coco_path DIR --output_dir DIR
+torchrun --nproc_per_node=8 main.py -c config/grouppose.py --coco_path DIR --output_dir DIR
+python main.py -c config/grouppose.py --coco_path DIR --resume FILE --eval
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from util.arguments import parse_arguments
+
+if TYPE_CHECKING:  # imported inside functions, so that --help answers at once
+    import torch
+    from addict import Dict
+    from torch.utils.data import DataLoader
+
+    from util.state import TrainingState
+
+TEST_PREFIX = {"regular": "test", "ema": "ema_test"}  # in log.txt
+PREDICTION_THRESHOLD = 0.3  # score from which people are drawn
+
+
+def read_settings(args: argparse.Namespace) -> Dict:
+    """The config with the flags and options of the command line."""
+    from grouppose.backbones import SWINS, pretrained_file
+    from grouppose.errors import InputError
+    from util.config import load_config
+
+    names = ("dataset_file", "coco_path", "backbone", "seed", "note")
+    flags = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    settings = load_config(args.config_file, args.options, flags)
+    if args.resume or args.pretrain_model_path:
+        settings.pretrained_backbone = None  # the file holds the backbone too
+    elif args.swin_pretrain_path:
+        file = pretrained_file(settings.backbone, args.swin_pretrain_path)
+        settings.pretrained_backbone = str(file)
+    elif settings.backbone in SWINS and settings.pretrained_backbone == "imagenet":
+        raise InputError(
+            f"{settings.backbone} starts from ImageNet weights; give their folder with "
+            "--swin_pretrain_path, or --options pretrained_backbone=none"
+        )
+    return settings
+
+
+@dataclass
+class Run:
+    """What a command line stands for, built.
+
+    Attributes:
+        train_batches: None when evaluating only.
+        precision: of autocast; None: float32.
+    """
+
+    args: argparse.Namespace
+    settings: Dict
+    device: torch.device
+    precision: torch.dtype | None
+    model: torch.nn.Module
+    criterion: torch.nn.Module
+    postprocess: Callable
+    train_batches: DataLoader | None
+    val_batches: DataLoader
+
+
+def build_run(args: argparse.Namespace, settings: Dict, device: torch.device) -> Run:
+    """Data first: what is wrong with it shows before anything slow."""
+    import torch
+
+    from datasets.build import build_dataset, collate
+    from grouppose.models import build
+    from util import distributed, engine, loading
+
+    workers = loading.default_workers() if args.num_workers is None else args.num_workers
+    splits = ("val",) if args.eval else ("train", "val")
+    sets = distributed.main_first(lambda: {name: build_dataset(name, settings) for name in splits})
+    batches = {
+        "val": lambda: loading.EvalBatches(len(sets["val"]), settings.eval_batch_size),
+        "train": lambda: loading.TrainBatches(
+            len(sets["train"]), settings.batch_size, settings.seed
+        ),
+    }
+    loaders = {
+        name: loading.make_loader(sets[name], batches[name](), collate, workers, device)
+        for name in splits
+    }
+    torch.manual_seed(settings.seed)
+    model, criterion, postprocess = distributed.main_first(lambda: build(settings))
+    torch.manual_seed(settings.seed + distributed.rank())
+    return Run(
+        args=args,
+        settings=settings,
+        device=device,
+        precision=engine.choose_precision(device, args.amp),
+        model=model.to(device),
+        criterion=criterion,
+        postprocess=postprocess,
+        train_batches=loaders.get("train"),
+        val_batches=loaders["val"],
+    )
+
+
+def build_state(run: Run) -> TrainingState:
+    """The state that training starts from: new, from --pretrain_model_path or from --resume."""
+    import torch
+
+    from grouppose.checkpoints import read_checkpoint
+    from util.ema import ModelEma
+    from util.optim import build_optimizer
+    from util.state import TrainingState, load_pretrained
+
+    args, settings = run.args, run.settings
+    if args.pretrain_model_path:
+        load_pretrained(run.model, args.pretrain_model_path, args.finetune_ignore)
+    state = TrainingState(
+        model=run.model,
+        optimizer=build_optimizer(run.model, settings),
+        scaler=torch.amp.GradScaler(run.device.type, enabled=run.precision is torch.float16),
+        ema=ModelEma(run.model, settings.ema_decay) if settings.use_ema else None,
+    )
+    if args.resume:
+        state.load_state_dict(read_checkpoint(args.resume), args.resume)
+    return state
+
+
+def evaluate(run: Run, model: torch.nn.Module) -> tuple[dict[str, float], list[dict], Any]:
+    """Scores a model on the evaluation set; every rank must call it.
+
+    Returns:
+        Statistics and results in COCO's format, both empty except on rank 0, and the people of
+        each picture.
+    """
+    from datasets.evaluate import keypoint_stats, swap_rate, to_results
+    from util import distributed, engine
+
+    image_ids, people = engine.predict(
+        model, run.postprocess, run.val_batches, run.device, run.precision
+    )
+    if not distributed.is_main():
+        return {}, [], people
+    dataset = run.val_batches.dataset
+    results = to_results(image_ids, people)
+    stats = keypoint_stats(
+        dataset.annotation_file, results, protocol=dataset.protocol, evaluator=run.args.evaluator
+    )
+    stats["swap_rate"] = swap_rate(dataset.annotation_file, results)
+    return stats, results, people
+
+
+def evaluate_only(run: Run) -> None:
+    """--eval: prints the table; writes results.json and predictions.png if there is a folder."""
+    from datasets.evaluate import format_stats
+    from util import distributed
+    from util.plots import save_prediction_grid
+    from util.state import load_pretrained
+
+    load_pretrained(run.model, run.args.resume or run.args.pretrain_model_path, [])
+    stats, results, people = evaluate(run, run.model)
+    if not distributed.is_main():
+        return
+    swap_rate = stats.pop("swap_rate")
+    print(format_stats(stats))
+    print(f"left-right swaps among matched people: {100 * swap_rate:.1f} %")
+    if run.args.output_dir:
+        folder = make_folder(run.args.output_dir)
+        write_text(folder / "results.json", json.dumps(results))
+        if run.args.save_predictions > 0:
+            dataset = run.val_batches.dataset
+            save_prediction_grid(
+                folder / "predictions.png",
+                drawn_samples(dataset, people[: run.args.save_predictions]),
+                dataset.skeleton,
+                columns=4,
+                threshold=PREDICTION_THRESHOLD,
+            )
+
+
+def drawn_samples(dataset: Any, people: Sequence[dict[str, Any]]) -> list[tuple[Any, Any]]:
+    """The first pictures of a set with their people, in pixels of those pictures."""
+    samples = []
+    for index, found in enumerate(people):
+        image, target = dataset[index]
+        scale = image.new_tensor(image.shape[-2:]).double() / target["orig_size"]
+        keypoints = (found["keypoints"] * scale.flip(0)).float()
+        samples.append((image, {**found, "keypoints": keypoints}))
+    return samples
+
+
+def make_folder(path: str) -> Path:
+    """The output folder; called once everything that can be wrong has been looked at."""
+    from grouppose.errors import InputError
+
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"cannot make the folder {folder} ({error.strerror}); change --output_dir"
+        ) from error
+    return folder
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a whole file or none."""
+    partial = path.with_name(f".{path.name}.part")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+def train(run: Run) -> None:
+    """Trains from the state's epoch to the last; a checkpoint and a line of log.txt each."""
+    from util import distributed, engine
+    from util.log import logger
+    from util.optim import Schedule
+
+    settings = run.settings
+    state = build_state(run)
+    folder = distributed.main_first(lambda: make_folder(run.args.output_dir))
+    if distributed.is_main():
+        start_files(run, folder, state.epoch)
+    schedule = Schedule(settings, len(run.train_batches))
+    model = parallel(run)
+    for epoch in range(state.epoch, settings.epochs):
+        began = time.monotonic()
+        run.train_batches.batch_sampler.epoch = epoch
+        run.train_batches.dataset.set_epoch(epoch)
+        losses = engine.train_one_epoch(
+            model,
+            run.criterion,
+            run.train_batches,
+            state.optimizer,
+            schedule,
+            state.scaler,
+            epoch=epoch,
+            device=run.device,
+            precision=run.precision,
+            clip_max_norm=settings.clip_max_norm,
+            ema=state.ema if epoch >= settings.ema_epoch else None,
+        )
+        finish_epoch(run, state, folder, losses, began)
+    logger.info(f"{state.epoch} epochs in {state.minutes:.1f} minutes; see {folder}")
+
+
+def start_files(run: Run, folder: Path, first_epoch: int) -> None:
+    """Writes config.py, cuts log.txt back to the epochs before this one, starts info.txt."""
+    from util import distributed, log
+    from util.config import format_config
+
+    settings = run.settings
+    log.set_up(folder / "info.txt" if run.args.save_log else None)
+    title = (
+        f"Settings of a run, merged from {Path(run.args.config_file).name} and its command line."
+    )
+    write_text(folder / "config.py", format_config(settings, title))
+    log.start_log(folder / "log.txt", first_epoch)
+    ranks = distributed.world_size()
+    if settings.note:
+        log.logger.info(f"note: {settings.note}")
+    log.logger.info(
+        f"{count_parameters(run.model) / 1e6:.1f} M parameters on {run.device.type}, "
+        f"{'float32' if run.precision is None else run.precision}; "
+        f"{len(run.train_batches.dataset)} training pictures; effective batch "
+        f"{settings.batch_size * ranks} ({ranks} processes x {settings.batch_size})"
+    )
+
+
+def count_parameters(model: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+
+
+def parallel(run: Run) -> torch.nn.Module:
+    """The model, averaging gradients over ranks where there are several."""
+    from torch.nn.parallel import DistributedDataParallel
+
+    from util import distributed
+
+    if distributed.world_size() == 1:
+        return run.model
+    devices = [run.device.index] if run.device.type == "cuda" else None
+    return DistributedDataParallel(
+        run.model, device_ids=devices, find_unused_parameters=run.args.find_unused_params
+    )
+
+
+def finish_epoch(
+    run: Run, state: TrainingState, folder: Path, losses: dict[str, float], began: float
+) -> None:
+    """Evaluates if it is time to, then writes checkpoints, the line of log.txt and the curves."""
+    from util import distributed
+    from util.log import append_log
+    from util.plots import plot_curves
+    from util.state import save_checkpoints
+
+    settings = run.settings
+    epoch, state.epoch = state.epoch, state.epoch + 1
+    models = {"regular": state.model}
+    if state.ema is not None and state.ema.started:
+        models["ema"] = state.ema.module
+    for model in models.values():
+        distributed.copy_buffers(model)
+    scores, improved = {}, {}
+    if state.epoch % settings.eval_every == 0 or state.epoch == settings.epochs:
+        for name, model in models.items():
+            stats, _, _ = evaluate(run, model)
+            scores |= {f"{TEST_PREFIX[name]}_{key}": value for key, value in stats.items()}
+            improved[name] = stats.get("AP", -1.0) > state.best.get(name, -1.0)
+            state.best[name] = max(stats.get("AP", -1.0), state.best.get(name, -1.0))
+    state.minutes += (time.monotonic() - began) / 60
+    save_checkpoints(folder, state, settings, improved)
+    if distributed.is_main():
+        entry = {
+            "epoch": epoch,
+            **{f"train_{name}": value for name, value in losses.items()},
+            "train_lr": state.optimizer.param_groups[0]["lr"],
+            **scores,
+            "minutes": round(state.minutes, 3),
+            "num_parameters": count_parameters(state.model),
+            "effective_batch": settings.batch_size * distributed.world_size(),
+        }
+        append_log(folder / "log.txt", entry)
+        report_epoch(entry)
+        plot_curves([folder / "log.txt"], folder / "curves.png")
+
+
+def report_epoch(entry: dict[str, float]) -> None:
+    """One line on the console."""
+    from util.log import logger
+
+    shown = {"loss": entry["train_loss"]}
+    for prefix in TEST_PREFIX.values():
+        for name in ("AP", "AP50", "swap_rate"):
+            if f"{prefix}_{name}" in entry:
+                shown[f"{prefix} {name}"] = entry[f"{prefix}_{name}"]
+    line = "  ".join(f"{name} {value:.3f}" for name, value in shown.items())
+    logger.info(f"epoch {entry['epoch']}  {line}  {entry['minutes']:.1f} minutes")
+
+
+def run_command(args: argparse.Namespace) -> None:
+    """Everything between the command line and the exit status."""
+    from util import distributed, log
+
+    device = distributed.start(args.device, args.local_rank)
+    log.set_up()
+    run = build_run(args, read_settings(args), device)
+    if args.eval:
+        evaluate_only(run)
+    else:
+        train(run)
+    distributed.stop()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parse_arguments(argv, __doc__)
+    from grouppose.errors import UserError
+    from util import distributed
+
+    try:
+        run_command(args)
+    except UserError as error:
+        if distributed.first_to_fail() and not isinstance(error, distributed.OtherRankError):
+            print(f"error: {one_line(error)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def one_line(error: Exception) -> str:
+    """The message; an error from a data worker brings that worker's trace, which ends in it."""
+    text = str(error)
+    if "Original Traceback" in text:
+        text = re.sub(r"^[\w.]+: ", "", text.strip().splitlines()[-1])
+    return text
+
+
+if __name__ == "__main__":
+    sys.exit(main())

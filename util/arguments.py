@@ -1,0 +1,95 @@
+"""The command line of main.py. Imports nothing slow: --help answers at once."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+
+class Parser(argparse.ArgumentParser):
+    """Reports a wrong command line in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        if int(os.environ.get("RANK", 0)) == 0:
+            sys.stderr.write(f"error: {message}\n")
+        self.exit(2)
+
+
+def build_parser(description: str | None) -> Parser:
+    parser = Parser(
+        prog="main.py",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("-c", "--config_file", required=True, metavar="FILE", help="a file of config/")
+    add(
+        "--options",
+        nargs="*",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="settings in place of the config's: batch_size=1 data_aug_scales=480,800",
+    )
+    add("--dataset_file", metavar="NAME", help="coco, crowdpose, ochuman or synthetic")
+    add("--coco_path", metavar="DIR", help="folder of the data set")
+    add("--output_dir", metavar="DIR", help="for checkpoints, log.txt, config.py, pictures")
+    add("--backbone", metavar="NAME", help="resnet18, 34, 50, 101, swin_T_224_1k, swin_L_384_22k")
+    add("--swin_pretrain_path", metavar="DIR", help="folder of the Swin ImageNet files")
+    add("--resume", metavar="FILE", help="go on from a checkpoint, or evaluate it with --eval")
+    add("--eval", action="store_true", help="evaluate only: AP, results.json, predictions.png")
+    add("--evaluator", choices=("faster", "pycocotools"), default="faster")
+    add("--save_predictions", type=int, default=16, metavar="N", help="pictures drawn by --eval")
+    add("--pretrain_model_path", metavar="FILE", help="start from these weights")
+    add(
+        "--finetune_ignore",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="leave out pretrained weights with this in their name",
+    )
+    add("--device", choices=("cpu", "cuda"), help="cuda if there is one")
+    add("--amp", action="store_true", help="compute in bfloat16 (float16 on older GPUs)")
+    add("--num_workers", type=int, metavar="N", help="processes that read pictures, per process")
+    add("--seed", type=int)
+    add("--note", metavar="TEXT", help="kept in the log and the written config")
+    add("--save_log", action="store_true", help="also write the console's lines to info.txt")
+    add("--find_unused_params", action="store_true", help="passed to DistributedDataParallel")
+    add(
+        "--local-rank",
+        "--local_rank",
+        dest="local_rank",
+        type=int,
+        default=int(os.environ.get("LOCAL_RANK", 0)),
+        help=argparse.SUPPRESS,
+    )
+    return parser
+
+
+def parse_arguments(
+    argv: Sequence[str] | None = None, description: str | None = None
+) -> argparse.Namespace:
+    """Reads a command line (default: this process's); ends the process where it is wrong."""
+    parser = build_parser(description)
+    args, unknown = parser.parse_known_args(argv)
+    if unknown:
+        flag = unknown[0].partition("=")[0]
+        flags = [name for name in parser._option_string_actions if name.startswith("--")]
+        close = difflib.get_close_matches(flag, flags, n=1)
+        parser.error(
+            f"no flag {flag!r}; "
+            + (f"did you mean {close[0]!r}?" if close else "")
+            + f" a setting of the config is given as --options {flag.lstrip('-')}=VALUE"
+        )
+    if args.eval and not (args.resume or args.pretrain_model_path):
+        parser.error("--eval without weights; give --resume FILE")
+    if not args.eval and not args.output_dir:
+        parser.error("no folder for checkpoints; give --output_dir DIR")
+    if args.finetune_ignore and not args.pretrain_model_path:
+        parser.error("--finetune_ignore without --pretrain_model_path FILE")
+    return args

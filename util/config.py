@@ -1,0 +1,267 @@
+"""Config files: flat Python assignments of literals, merged over `_base_`, checked, frozen."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from addict import Dict
+from yapf.yapflib.yapf_api import FormatCode
+
+from grouppose.errors import (
+    InputError,
+    MissingFileError,
+    SettingNameError,
+    SettingTypeError,
+    nearest,
+)
+from grouppose.models import known_settings
+
+DEFAULTS = Path(__file__).parent.parent / "config" / "defaults.py"
+
+# Published names of what this code does in one way only.
+FIXED = {
+    "frozen_weights": None,
+    "position_embedding": "sine",
+    "return_interm_indices": [1, 2, 3],
+    "backbone_freeze_keywords": None,
+    "pre_norm": False,
+    "return_intermediate_dec": True,
+    "learnable_tgt_init": False,
+    "transformer_activation": "relu",
+    "dec_pred_class_embed_share": False,
+    "dec_pred_pose_embed_share": False,
+    "two_stage_type": "standard",
+    "two_stage_bbox_embed_share": False,
+    "two_stage_class_embed_share": False,
+    "cls_no_bias": False,
+    "no_interm_loss": False,
+    "matcher_type": "HungarianMatcher",
+    "param_dict_type": "default",
+    "lr_linear_proj_names": ["reference_points", "sampling_offsets"],
+    "lr_linear_proj_mult": 0.1,
+}
+# Settings that may be None, and what they are otherwise.
+OPTIONAL = {"data_aug_scale_overlap": float, "pretrained_backbone": str}
+
+POSITIVE = (
+    "batch_size",
+    "eval_batch_size",
+    "epochs",
+    "lr_drop",
+    "eval_every",
+    "save_checkpoint_interval",
+    "num_body_points",
+    "num_classes",
+    "num_queries",
+    "num_select",
+    "num_feature_levels",
+    "hidden_dim",
+    "nheads",
+)
+NOT_NEGATIVE = (
+    "lr",
+    "lr_backbone",
+    "weight_decay",
+    "clip_max_norm",
+    "warmup_steps",
+    "ema_epoch",
+    "seed",
+)
+SCHEDULES = ("step", "cosine")
+
+
+class Setting(NamedTuple):
+    """A value and where it was given, as the start of an error message."""
+
+    value: Any
+    place: str
+
+
+def load_config(
+    path: str | Path, options: Sequence[str] = (), flags: Mapping[str, Any] | None = None
+) -> Dict:
+    """Reads a config file over its bases and the defaults, then flags, then `--options`.
+
+    Args:
+        path: the file.
+        options: "key=value" texts; `a.b=c` sets c in the dict a.
+        flags: settings given by command line flags of the same name.
+
+    Returns:
+        All settings, frozen: a misspelt attribute raises instead of answering {}.
+    """
+    given = read_file(path)
+    config = {name: setting.value for name, setting in read_file(DEFAULTS).items()}
+    modelname = given["modelname"].value if "modelname" in given else config["modelname"]
+    config.update({**known_settings(modelname), **config})
+    for name, setting in given.items():
+        assign(config, name, setting.value, setting.place)
+    for name, value in (flags or {}).items():
+        assign(config, name, value, f"--{name} {value}")
+    for option in options:
+        name, equals, text = option.partition("=")
+        if not equals or not name:
+            raise InputError(f"--options {option}: expected key=value")
+        assign_text(config, name, text, f"--options {option}")
+    check_values(config)
+    config = Dict(config)
+    config.freeze()
+    return config
+
+
+def read_file(path: str | Path, above: tuple[Path, ...] = ()) -> dict[str, Setting]:
+    """The settings of a file and, before them, of the files its `_base_` names."""
+    path = Path(path)
+    if not path.is_file():
+        because = f", which {above[-1]} names as _base_" if above else ""
+        raise MissingFileError(f"no config file {path}{because}; check the path")
+    if path.resolve() in [other.resolve() for other in above]:
+        chain = " -> ".join(str(file) for file in (*above, path))
+        raise InputError(f"{path}: _base_ leads in a circle ({chain}); remove one")
+    own = _assignments(path)
+    bases = own.pop("_base_", Setting([], ""))
+    names = [bases.value] if isinstance(bases.value, str) else bases.value
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise SettingTypeError(f"{bases.place}: _base_ is a file name or a list of them")
+    merged: dict[str, Setting] = {}
+    for name in names:
+        merged.update(read_file(path.parent / name, (*above, path)))
+    return merged | own
+
+
+def _assignments(path: Path) -> dict[str, Setting]:
+    """Name -> setting of each `name = literal` of a file; anything else is an error."""
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    except (SyntaxError, ValueError) as error:
+        line = getattr(error, "lineno", None) or 1
+        raise InputError(
+            f"{path}:{line}: {getattr(error, 'msg', error)}; a config is flat Python"
+        ) from error
+    settings = {}
+    for i, node in enumerate(tree.body):
+        if i == 0 and isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            continue  # the docstring
+        place = f"{path}:{node.lineno}"
+        target = node.targets[0] if isinstance(node, ast.Assign) else None
+        if not isinstance(target, ast.Name):
+            raise InputError(f"{place}: expected `name = value`; a config holds nothing else")
+        try:
+            value = ast.literal_eval(node.value)
+        except (ValueError, TypeError) as error:
+            raise InputError(
+                f"{place}: {target.id} is an expression, expected a number, string, list or dict"
+            ) from error
+        settings[target.id] = Setting(value, place)
+    return settings
+
+
+def assign(config: dict[str, Any], name: str, value: Any, place: str) -> None:
+    """Sets a known setting to a value of its type; `place` starts the error message."""
+    if name in FIXED and name not in config:
+        if value != FIXED[name]:
+            raise InputError(
+                f"{place}: {name} is {value!r}, but only its published value {FIXED[name]!r} is "
+                "supported; remove it"
+            )
+        return
+    parent, key = _locate(config, name, place)
+    parent[key] = _fit(name, value, parent[key], place)
+
+
+def assign_text(config: dict[str, Any], name: str, text: str, place: str) -> None:
+    """The same for a value typed on a command line."""
+    if name in FIXED and name not in config:
+        assign(config, name, _parse(text, FIXED[name]), place)
+        return
+    parent, key = _locate(config, name, place)
+    value = _parse(text, "" if OPTIONAL.get(name) is str else parent[key])
+    assign(config, name, None if name in OPTIONAL and text.lower() == "none" else value, place)
+
+
+def _locate(config: dict[str, Any], name: str, place: str) -> tuple[dict[str, Any], str]:
+    """The dict that holds setting `a.b.c`, and its last key."""
+    parent: Any = config
+    *outer, last = name.split(".")
+    for i, part in enumerate((*outer, last)):
+        if not isinstance(parent, Mapping) or part not in parent:
+            known = parent if isinstance(parent, Mapping) else config
+            missing = ".".join(name.split(".")[: i + 1])
+            raise SettingNameError(f"{place}: no setting {missing!r}; {nearest(part, known)}")
+        if i < len(outer):
+            parent = parent[part]
+    return parent, last
+
+
+def _parse(text: str, now: Any) -> Any:
+    """The literal that `text` spells, or the text itself where `now` is one or nothing fits."""
+    if isinstance(now, bool) and text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    try:
+        value = ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        if isinstance(now, list) and "," in text:
+            return [_parse(part, None) for part in text.split(",") if part]
+        return text
+    return text if isinstance(now, str) and not isinstance(value, str) else value
+
+
+def _fit(name: str, value: Any, now: Any, place: str) -> Any:
+    """`value` in the type of the setting, which has the value `now`."""
+    if name in OPTIONAL:
+        return None if value is None else _fit_type(name, value, OPTIONAL[name], now, place)
+    if now is None:
+        return value
+    if not isinstance(now, list):
+        return _fit_type(name, value, type(now), now, place)
+    values = list(value) if isinstance(value, list | tuple) else [value]
+    kinds = {type(item) for item in now}
+    if len(kinds) != 1:
+        return values
+    return [_fit_type(f"each of {name}", item, min(kinds), now, place) for item in values]
+
+
+def _fit_type(name: str, value: Any, wanted: type, now: Any, place: str) -> Any:
+    if wanted is float and type(value) is int:
+        return float(value)
+    if type(value) is not wanted:
+        raise SettingTypeError(
+            f"{place}: {name} is a {wanted.__name__} (now {now!r}), got {type(value).__name__}"
+        )
+    return value
+
+
+def check_values(config: Mapping[str, Any]) -> None:
+    """Refuses values that cannot work, before anything is built."""
+    for names, least in ((POSITIVE, 1), (NOT_NEGATIVE, 0)):
+        for name in names:
+            if name in config and config[name] < least:
+                raise InputError(f"{name} is {config[name]}, expected at least {least}")
+    if config["lr_schedule"] not in SCHEDULES:
+        raise InputError(
+            f"lr_schedule is {config['lr_schedule']!r}; {nearest(config['lr_schedule'], SCHEDULES)}"
+        )
+    if not 0 < config["ema_decay"] < 1:
+        raise InputError(f"ema_decay is {config['ema_decay']}, expected between 0 and 1")
+    if config["hidden_dim"] % config["nheads"]:
+        raise InputError(
+            f"hidden_dim is {config['hidden_dim']}, expected a multiple of nheads "
+            f"({config['nheads']})"
+        )
+    candidates = config["num_queries"] * config["num_classes"]
+    if config["num_select"] > candidates:
+        raise InputError(
+            f"num_select is {config['num_select']}, but num_queries x num_classes gives "
+            f"{candidates} candidates only; lower num_select"
+        )
+
+
+def format_config(config: Mapping[str, Any], title: str) -> str:
+    """The text of a config file that `load_config` reads back to the same settings."""
+    plain = config.to_dict() if isinstance(config, Dict) else dict(config)
+    lines = [f"{name} = {value!r}" for name, value in plain.items()]
+    text, _ = FormatCode(f'"""{title}"""\n\n' + "\n".join(lines) + "\n", style_config="pep8")
+    return text

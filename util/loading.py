@@ -1,0 +1,78 @@
+"""Which pictures go to which rank, in which order; loaders around it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Sampler
+
+from grouppose.errors import InputError
+from util import distributed
+
+
+class TrainBatches(Sampler[list[int]]):
+    """Shuffled batches of this rank: a function of seed and epoch; the incomplete end is left out.
+
+    A step of all ranks together is one stretch of the shuffled order.
+    """
+
+    def __init__(self, num_pictures: int, batch_size: int, seed: int) -> None:
+        self.rank, self.ranks = distributed.rank(), distributed.world_size()
+        self.num_pictures, self.batch_size, self.seed = num_pictures, batch_size, seed
+        self.epoch = 0
+        if len(self) == 0:
+            raise InputError(
+                f"{num_pictures} training pictures do not fill one batch of {batch_size} on each "
+                f"of {self.ranks} processes; set batch_size lower or start fewer processes"
+            )
+
+    def __len__(self) -> int:
+        return self.num_pictures // (self.batch_size * self.ranks)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.num_pictures)
+        for step in range(len(self)):
+            first = (step * self.ranks + self.rank) * self.batch_size
+            yield order[first : first + self.batch_size].tolist()
+
+
+class EvalBatches(Sampler[list[int]]):
+    """All pictures once, in order. The batches are the same however many ranks share them."""
+
+    def __init__(self, num_pictures: int, batch_size: int) -> None:
+        order = list(range(num_pictures))
+        batches = [order[i : i + batch_size] for i in range(0, num_pictures, batch_size)]
+        self.batches = batches[distributed.rank() :: distributed.world_size()]
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(self.batches)
+
+
+def default_workers() -> int:
+    """A core each, less the one of the training process itself; at most 8."""
+    try:
+        cores = len(os.sched_getaffinity(0))
+    except AttributeError:  # not on Linux
+        cores = os.cpu_count() or 1
+    return max(0, min(8, cores // int(os.environ.get("LOCAL_WORLD_SIZE", 1)) - 1))
+
+
+def make_loader(
+    dataset: Any, batches: Sampler[list[int]], collate: Callable, workers: int, device: torch.device
+) -> DataLoader:
+    """Workers of a training loader stay from epoch to epoch; the data set tells them which."""
+    return DataLoader(
+        dataset,
+        batch_sampler=batches,
+        collate_fn=collate,
+        num_workers=workers,
+        pin_memory=device.type == "cuda",
+        persistent_workers=workers > 0 and isinstance(batches, TrainBatches),
+    )
