@@ -140,7 +140,7 @@ def people(num_keypoints: int, counts: tuple[int, ...]) -> list[dict[str, Tensor
                 "labels": torch.ones(n, dtype=torch.int64),
                 "keypoints": torch.from_numpy((xy * visible[..., None]).astype(np.float32)),
                 "visible": torch.from_numpy(visible),
-                "area": torch.from_numpy((np.float32(0.6) * box[:, 0] * box[:, 1])),
+                "area": torch.from_numpy(np.float32(0.6) * box[:, 0] * box[:, 1]),
             }
         )
     return targets

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from tests.parity.inputs import batch, filled_model, fixture
 
 import grouppose
+from tests.parity.inputs import batch, filled_model, fixture
 
 CASES = {  # name: settings, picture sizes (h, w), seed of the first picture
     "r50_k17": ({"backbone": "resnet50"}, [(256, 320)], 0),

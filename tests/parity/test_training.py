@@ -4,10 +4,10 @@ import re
 
 import pytest
 import torch
-from tests.parity.inputs import batch, filled_model, fixture, noisy_outputs, people
 
 import grouppose
 from grouppose.models.grouppose.matcher import match
+from tests.parity.inputs import batch, filled_model, fixture, noisy_outputs, people
 from util.optim import Schedule, build_optimizer
 
 RECIPE = {

@@ -1,0 +1,208 @@
+"""What Group Pose computes: by hand, by identity, and at its edges."""
+
+import math
+
+import pytest
+import torch
+
+import grouppose
+from grouppose.errors import InputError, SettingNameError, SettingTypeError
+from grouppose.models import build, known_settings
+from grouppose.models.grouppose.decoder import Memory, with_centre
+from grouppose.models.grouppose.encoder import grid_centres
+from grouppose.models.grouppose.model import valid_ratio
+from grouppose.models.grouppose.proposals import centre_logits
+from grouppose.skeleton import COCO
+
+SMALL = {
+    "backbone": "resnet10s",
+    "hidden_dim": 64,
+    "nheads": 2,
+    "enc_layers": 1,
+    "dec_layers": 2,
+    "dim_feedforward": 16,
+    "num_queries": 6,
+    "num_body_points": 5,
+}
+
+
+def small(**changes):
+    torch.manual_seed(0)
+    return grouppose.build_model("grouppose", **{**SMALL, **changes})
+
+
+def moved(model):
+    """Heads that start at zero get weights, so that outputs depend on everything."""
+    for head in (*model.pose_embed, model.transformer.enc_pose_embed):
+        torch.nn.init.normal_(head.layers[-1].weight, std=0.3)
+    return model
+
+
+def test_uint8_and_scaled_float_pictures_give_the_same():
+    model = moved(small()).eval()
+    images = torch.randint(0, 256, (2, 3, 64, 96), dtype=torch.uint8)
+    with torch.no_grad():
+        a, b = model(images), model(images / 255)
+    torch.testing.assert_close(a, b)
+
+
+def test_normalisation_by_hand_and_padding_becomes_zero():
+    model = small()
+    images = torch.full((1, 3, 2, 2), 255, dtype=torch.uint8)
+    padding = torch.tensor([[[False, True], [True, True]]])
+    out = model.normalise(images, padding)
+    assert out[0, 0, 0, 0].item() == pytest.approx((1 - 0.485) / 0.229)
+    assert out[0, 2, 0, 0].item() == pytest.approx((1 - 0.406) / 0.225)
+    assert out.count_nonzero() == 3
+
+
+def test_pixels_under_padding_do_not_count():
+    model = moved(small()).eval()
+    padding = torch.zeros(1, 64, 96, dtype=torch.bool)
+    padding[:, 40:], padding[:, :, 70:] = True, True
+    images = torch.randint(0, 256, (1, 3, 64, 96), dtype=torch.uint8)
+    other = torch.where(padding[:, None], 255 - images, images)
+    with torch.no_grad():
+        a, b = model(images, padding), model(other, padding)
+    torch.testing.assert_close(a, b, rtol=0, atol=0)
+
+
+def test_training_adds_the_outputs_of_earlier_layers_and_of_the_encoder():
+    model = small()
+    images = torch.zeros(2, 3, 64, 64, dtype=torch.uint8)
+    assert set(model.eval()(images)) == {"pred_logits", "pred_keypoints"}
+    outputs = model.train()(images)
+    assert len(outputs["aux_outputs"]) == 1
+    assert outputs["interm_outputs"]["pred_keypoints"].shape == (2, 6, 5, 2)
+    assert "aux_outputs" not in small(aux_loss=False).train()(images)
+
+
+def test_untrained_heads_score_one_percent_and_leave_points_at_the_centre():
+    outputs = small().eval()(torch.zeros(1, 3, 64, 64, dtype=torch.uint8))
+    keypoints = outputs["pred_keypoints"]
+    torch.testing.assert_close(keypoints, keypoints[:, :, :1].expand_as(keypoints))
+    head = small().class_embed[0]
+    assert head.bias.sigmoid().tolist() == pytest.approx([0.01, 0.01])
+
+
+def test_gradient_of_a_layer_reaches_the_one_before_it_and_no_further():
+    model = moved(small(dec_layers=3)).train()
+    for head in model.pose_embed:
+        torch.nn.init.zeros_(head.layers[-1].bias)
+    outputs = model(torch.rand(1, 3, 64, 64))
+    outputs["pred_keypoints"].sum().backward()
+    reached = [head.layers[-1].bias.grad is not None for head in model.pose_embed]
+    assert reached == [False, True, True]
+
+
+def test_grid_centres_and_valid_ratio_by_hand():
+    padding = torch.ones(1, 2, 4, dtype=torch.bool)
+    padding[:, :1, :3] = False  # a picture of 1 x 3 on a level of 2 x 4
+    ratio = valid_ratio(padding)
+    assert ratio.tolist() == [[0.75, 0.5]]
+    centres = grid_centres([(2, 4)], ratio[:, None])
+    assert centres[0, 0].tolist() == pytest.approx([0.5 / 3, 0.5])
+    assert centres[0, 5].tolist() == pytest.approx([0.5, 1.5])
+
+
+def test_proposals_exclude_padding_and_what_lies_near_the_border():
+    padding = torch.zeros(1, 4, 200, dtype=torch.bool)
+    padding[:, :, 160:] = True
+    memory = Memory(torch.zeros(1, 800, 8), [(4, 200)], padding.flatten(1), torch.ones(1, 1, 2))
+    logits, valid = centre_logits(memory)
+    valid = valid.view(4, 200)
+    # centres (i + 0.5) / 160 in (0.01, 0.99): i = 2 .. 157
+    assert valid[0].nonzero().flatten().tolist() == list(range(2, 158))
+    assert logits.view(4, 200, 2)[1, 2].tolist() == pytest.approx(
+        [math.log(2.5 / 157.5), math.log(1.5 / 2.5)]
+    )
+    assert logits.view(4, 200, 2)[0, 160].tolist() == [math.inf, math.inf]
+
+
+def test_a_level_whose_boxes_are_too_large_proposes_nothing():
+    shapes = [(1, 1)] * 6
+    memory = Memory(
+        torch.zeros(1, 6, 8), shapes, torch.zeros(1, 6, dtype=torch.bool), torch.ones(1, 6, 2)
+    )
+    _, valid = centre_logits(memory)
+    assert valid[0].tolist() == [True] * 5 + [False]  # 0.05 * 2^5 = 1.6 > 0.99
+
+
+def test_centre_is_the_mean_and_stands_first():
+    points = torch.tensor([[[[0.0, 0.0], [1.0, 0.5]]]])
+    assert with_centre(points)[0, 0, 0].tolist() == [0.5, 0.25]
+
+
+def test_fewer_positions_than_queries_is_an_error_for_people():
+    with pytest.raises(InputError, match="num_queries is 600; give a larger picture"):
+        small(num_queries=600)(torch.zeros(1, 3, 64, 64, dtype=torch.uint8))
+
+
+def test_wrong_inputs_are_named():
+    model = small()
+    with pytest.raises(InputError, match=r"expected \(B, 3, H, W\)"):
+        model(torch.zeros(1, 64, 64, 3))
+    with pytest.raises(InputError, match="padding has shape"):
+        model(torch.zeros(1, 3, 64, 64), torch.zeros(1, 8, 8, dtype=torch.bool))
+    with pytest.raises(SettingTypeError, match="did you mean 'num_queries'"):
+        grouppose.build_model("grouppose", num_querys=3)
+    with pytest.raises(TypeError):
+        grouppose.build_criterion("grouppose", bath_size=1)
+    with pytest.raises(SettingNameError, match="no model 'groupose'; did you mean 'grouppose'"):
+        grouppose.build_model("groupose")
+    with pytest.raises(InputError, match="hidden_dim is 48, expected a multiple of 32"):
+        small(hidden_dim=48)
+    with pytest.raises(InputError, match="num_queries is 0"):
+        small(num_queries=0)
+    with pytest.raises(InputError, match="num_feature_levels is 2, expected at least 3"):
+        small(num_feature_levels=2)
+
+
+def test_build_takes_what_it_knows_and_leaves_the_rest():
+    settings = {**SMALL, "modelname": "grouppose", "coco_path": "x", "num_select": 3}
+    model, criterion, postprocess = build(settings)
+    assert model.settings["num_body_points"] == 5
+    assert criterion.cost.sigmas.shape == (5,)
+    outputs = model.eval()(torch.zeros(1, 3, 64, 64, dtype=torch.uint8))
+    assert postprocess(outputs, torch.tensor([[64, 64]]))[0]["scores"].shape == (3,)
+    assert known_settings("grouppose")["num_queries"] == 100
+    assert known_settings("grouppose")["num_body_points"] == COCO.num_keypoints
+
+
+def test_postprocess_by_hand():
+    logits = torch.tensor([[[-9.0, 2.0], [1.0, -9.0]]])
+    keypoints = torch.tensor([[[[0.5, 0.25]], [[1.0, 0.0]]]])
+    outputs = {"pred_logits": logits, "pred_keypoints": keypoints}
+    (people,) = grouppose.postprocess(outputs, torch.tensor([[40, 100]]), num_select=2)
+    assert people["labels"].tolist() == [1, 0]
+    assert people["scores"].tolist() == pytest.approx(
+        [1 / (1 + math.exp(-2)), 1 / (1 + math.exp(-1))]
+    )
+    assert people["keypoints"].tolist() == [[[50.0, 10.0]], [[100.0, 0.0]]]
+    with pytest.raises(InputError, match="image_sizes"):
+        grouppose.postprocess(outputs, torch.tensor([40, 100]))
+
+
+def test_model_overfits_one_picture():
+    model, criterion = (
+        small(num_body_points=3),
+        grouppose.build_criterion("grouppose", num_body_points=3),
+    )
+    target = {
+        "labels": torch.tensor([1]),
+        "keypoints": torch.tensor([[[0.3, 0.4], [0.5, 0.6], [0.7, 0.3]]]),
+        "visible": torch.ones(1, 3, dtype=torch.bool),
+        "area": torch.tensor([0.1]),
+    }
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    images = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)
+    for _ in range(150):
+        optimizer.zero_grad()
+        criterion.total(criterion(model(images), [target])).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+    with torch.no_grad():
+        (people,) = grouppose.postprocess(model.eval()(images), torch.tensor([[100, 100]]))
+    best = people["keypoints"][0] / 100
+    assert (best - target["keypoints"][0]).abs().max() < 0.03
+    assert people["scores"][0] > 0.5
