@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from datasets.annotations import (
@@ -153,28 +152,28 @@ def _write_synthetic(folder: Path, cfg: Mapping) -> None:
         "seed": cfg.synthetic_seed,
         "size": cfg.synthetic_size,
     }
+    noted = {**settings, "num_body_points": cfg.num_body_points}
     note = "synthetic.json"
-    if not folder.exists():
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         from datasets.synthetic import write_dataset  # only this set needs its drawing code
 
+        folder.parent.mkdir(parents=True, exist_ok=True)
         partial = folder.with_name(f".{folder.name}.{os.getpid()}")
         write_dataset(partial, **settings, skeleton=skeleton_of(cfg.num_body_points))
-        written = {**settings, "num_body_points": cfg.num_body_points}
-        (partial / note).write_text(json.dumps(written))
+        (partial / note).write_text(json.dumps(noted))
         try:
             partial.rename(folder)
         except OSError:  # another process was faster; its set is the same
             shutil.rmtree(partial)
-            if not folder.exists():
+            if not (folder / note).is_file():
                 raise
     if (folder / note).is_file():
         found = json.loads((folder / note).read_text())
-        wanted = json.loads(json.dumps({**settings, "num_body_points": cfg.num_body_points}))
-        differing = [key for key in wanted if found.get(key) != wanted[key]]
+        differing = [key for key in noted if found.get(key) != noted[key]]
         if differing:
             raise InputError(
                 f"{folder} holds a synthetic set with "
-                + ", ".join(f"{key} {found.get(key)} instead of {wanted[key]}" for key in differing)
+                + ", ".join(f"{key} {found.get(key)} instead of {noted[key]}" for key in differing)
                 + "; give another --coco_path or remove the folder"
             )
 
@@ -184,6 +183,5 @@ def collate(
 ) -> tuple[Tensor, Tensor, list[dict[str, Tensor]]]:
     """B samples as images (B, 3, H, W) uint8, padding (B, H, W) bool and a list of B targets."""
     images, targets = zip(*samples, strict=True)
-    with torch.no_grad():
-        images, padding = batch_images(images)
+    images, padding = batch_images(images)
     return images, padding, list(targets)

@@ -21,6 +21,7 @@ from datasets.annotations import (
 )
 from grouppose.errors import InputError
 from grouppose.keypoints import object_keypoint_similarity
+from grouppose.skeleton import Skeleton
 
 Contents = str | Path | Mapping
 PERSON = 1  # the class that every pose has, and COCO's category id
@@ -302,64 +303,61 @@ def swap_rate(annotation_file: Contents, results: Sequence[Mapping]) -> float:
     num_keypoints = _num_keypoints(contents)
     skeleton = skeleton_in(contents, num_keypoints)
     people = [e for e in _truth(contents, num_keypoints, "coco") if not e["iscrowd"]]
-    truth = _by_image(people)
-    found = _by_image(_detections(contents, results, num_keypoints))
-    swapped = pairs = 0
-    for image_id in truth.keys() & found.keys():
-        labels = _keypoint_tensor(truth[image_id], num_keypoints)
-        scores = np.array([entry["score"] for entry in found[image_id]])
-        best_first = [found[image_id][row] for row in np.argsort(-scores, kind="stable")]
-        points = _keypoint_tensor(best_first, num_keypoints)[..., :2]
-        area = torch.tensor([entry["area"] for entry in truth[image_id]], dtype=torch.float64)
-        order = list(skeleton.flip_order)
-        similarity = torch.stack(
-            [
-                object_keypoint_similarity(
-                    points[:, None, sides],
-                    labels[None, ..., :2],
-                    labels[..., 2] > 0,
-                    area,
-                    torch.tensor(skeleton.sigmas, dtype=torch.float64),
-                )
-                for sides in (slice(None), order)
-            ]
-        ).amax(0)
-        for row, column in _matches(similarity):
-            swaps = _swaps(points[row], labels[column], skeleton.flip_pairs)
-            swapped, pairs = swapped + sum(swaps), pairs + len(swaps)
-    return swapped / pairs if pairs else 0.0
-
-
-def _by_image(entries: list[dict]) -> dict[int, list[dict]]:
-    groups = {}
-    for entry in entries:
-        groups.setdefault(entry["image_id"], []).append(entry)
-    return groups
-
-
-def _keypoint_tensor(entries: list[dict], num_keypoints: int) -> Tensor:
-    flat = np.array([entry["keypoints"] for entry in entries], dtype=np.float64)
-    return torch.from_numpy(flat).view(-1, num_keypoints, 3)
-
-
-def _matches(similarity: Tensor, threshold: float = 0.5) -> list[tuple[int, int]]:
-    """(n, T) rows in order of preference -> pairs (row, column), each used once."""
-    similarity = similarity.clone()
+    found = _detections(contents, results, num_keypoints)
+    found.sort(key=lambda entry: -entry["score"])
+    labels = keypoint_array(people, num_keypoints)
+    points = np.array([entry["keypoints"] for entry in found]).reshape(-1, num_keypoints, 3)
+    points = points[..., :2]
+    area = np.array([entry["area"] for entry in people])
     matches = []
-    for row in range(len(similarity)):
-        best, column = similarity[row].max(0)
-        if best > threshold:
-            matches.append((row, int(column)))
+    columns_of = _rows_by_image(people)
+    for image_id, rows in _rows_by_image(found).items():
+        columns = columns_of.get(image_id, [])
+        if columns:
+            similarity = _best_similarity(points[rows], labels[columns], area[columns], skeleton)
+            matches += [(rows[i], columns[j]) for i, j in _matches(similarity)]
+    rows, columns = np.array(matches, dtype=np.int64).reshape(-1, 2).T
+    pairs = np.array(skeleton.flip_pairs, dtype=np.int64).reshape(-1, 2)
+    points, labels = points[rows][:, pairs], labels[columns][:, pairs]  # (matches, pairs, 2, ...)
+    counted = (labels[..., 2] > 0).all(axis=-1)
+    straight = np.linalg.norm(points - labels[..., :2], axis=-1).sum(axis=-1)
+    exchanged = np.linalg.norm(points - labels[:, :, ::-1, :2], axis=-1).sum(axis=-1)
+    return float((exchanged < straight)[counted].mean()) if counted.any() else 0.0
+
+
+def _rows_by_image(entries: list[dict]) -> dict[int, list[int]]:
+    rows = {}
+    for row, entry in enumerate(entries):
+        rows.setdefault(entry["image_id"], []).append(row)
+    return rows
+
+
+def _best_similarity(
+    points: np.ndarray, labels: np.ndarray, area: np.ndarray, skeleton: Skeleton
+) -> np.ndarray:
+    """(n, T) similarity of (n, K, 2) points to (T, K, 3) labels, or to their mirrored names."""
+    points, labels = torch.from_numpy(points), torch.from_numpy(labels)
+    both = torch.stack([points, points[:, list(skeleton.flip_order)]])
+    return (
+        object_keypoint_similarity(
+            both[:, :, None],
+            labels[..., :2],
+            labels[..., 2] > 0,
+            torch.from_numpy(area),
+            torch.tensor(skeleton.sigmas, dtype=torch.float64),
+        )
+        .amax(0)
+        .numpy()
+    )
+
+
+def _matches(similarity: np.ndarray, threshold: float = 0.5) -> list[tuple[int, int]]:
+    """(n, T), rows in order of preference -> pairs (row, column), each used once."""
+    similarity = similarity.copy()
+    matches = []
+    for row in np.flatnonzero(similarity.max(axis=1) > threshold):
+        column = int(similarity[row].argmax())
+        if similarity[row, column] > threshold:
+            matches.append((int(row), column))
             similarity[:, column] = -1
     return matches
-
-
-def _swaps(points: Tensor, labels: Tensor, flip_pairs: Sequence[tuple[int, int]]) -> list[bool]:
-    """For every pair labelled on both sides: whether the exchanged labels (K, 3) are closer."""
-    swaps = []
-    for left, right in flip_pairs:
-        if labels[left, 2] > 0 and labels[right, 2] > 0:
-            straight = (points[[left, right]] - labels[[left, right], :2]).norm(dim=-1).sum()
-            exchanged = (points[[left, right]] - labels[[right, left], :2]).norm(dim=-1).sum()
-            swaps.append(bool(exchanged < straight))
-    return swaps
