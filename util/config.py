@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -162,6 +163,7 @@ def _assignments(path: Path) -> dict[str, Setting]:
 def assign(config: dict[str, Any], name: str, value: Any, place: str) -> None:
     """Sets a known setting to a value of its type; `place` starts the error message."""
     if name in FIXED and name not in config:
+        value = list(value) if isinstance(value, tuple) else value
         if value != FIXED[name]:
             raise InputError(
                 f"{place}: {name} is {value!r}, but only its published value {FIXED[name]!r} is "
@@ -190,7 +192,9 @@ def _locate(config: dict[str, Any], name: str, place: str) -> tuple[dict[str, An
         if not isinstance(parent, Mapping) or part not in parent:
             known = parent if isinstance(parent, Mapping) else config
             missing = ".".join(name.split(".")[: i + 1])
-            raise SettingNameError(f"{place}: no setting {missing!r}; {nearest(part, known)}")
+            close = difflib.get_close_matches(part, known, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"{DEFAULTS} and the bases list them"
+            raise SettingNameError(f"{place}: no setting {missing!r}; {hint}")
         if i < len(outer):
             parent = parent[part]
     return parent, last
