@@ -79,13 +79,11 @@ def parse_arguments(
     args, unknown = parser.parse_known_args(argv)
     if unknown:
         flag = unknown[0].partition("=")[0]
-        flags = [name for name in parser._option_string_actions if name.startswith("--")]
+        flags = [name for action in parser._actions for name in action.option_strings]
         close = difflib.get_close_matches(flag, flags, n=1)
-        parser.error(
-            f"no flag {flag!r}; "
-            + (f"did you mean {close[0]!r}?" if close else "")
-            + f" a setting of the config is given as --options {flag.lstrip('-')}=VALUE"
-        )
+        setting = f"--options {flag.lstrip('-')}=VALUE"
+        hint = f"did you mean {close[0]!r}?" if close else f"a config's setting is set by {setting}"
+        parser.error(f"no flag {flag!r}; {hint}")
     if args.eval and not (args.resume or args.pretrain_model_path):
         parser.error("--eval without weights; give --resume FILE")
     if not args.eval and not args.output_dir:

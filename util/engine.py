@@ -128,8 +128,8 @@ def _check_finite(values: dict[str, float], epoch: int, step: int) -> None:
     if wrong:
         found = ", ".join(f"{name} = {value}" for name, value in wrong.items())
         raise NonFiniteLossError(
-            f"training diverged in epoch {epoch}, step {step}: {found}; lower lr, or resume from "
-            "the last checkpoint without --amp"
+            f"training diverged in epoch {epoch}, step {step}: {found}; go on from a checkpoint "
+            "with a lower lr"
         )
 
 
