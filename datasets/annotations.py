@@ -118,10 +118,11 @@ def numbers(entries: list[Mapping], key: str, length: int, expected: str) -> np.
         if not isinstance(value, list) or len(value) != length:
             found = f"a list of {len(value)}" if isinstance(value, list) else repr(value)
             raise InputError(f"annotation {entry['id']} has {found} as '{key}', {expected}")
-    try:
-        array = np.array([entry[key] for entry in entries], dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"an annotation has a '{key}' of {error}, {expected}") from error
+        if not all(isinstance(number, int | float) for number in value):
+            raise InputError(
+                f"annotation {entry['id']} has something else than numbers in '{key}', {expected}"
+            )
+    array = np.array([entry[key] for entry in entries], dtype=np.float64)
     array = array.reshape(len(entries), length)
     wrong = ~np.isfinite(array).all(axis=1)
     if wrong.any():

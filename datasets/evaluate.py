@@ -154,9 +154,12 @@ def _result_keypoints(results: Sequence[Mapping], num_keypoints: int) -> np.ndar
                 f"as keypoints, expected {3 * num_keypoints} (x, y, v of {num_keypoints}); "
                 "is num_body_points the data set's?"
             )
-    keypoints = np.array([result["keypoints"] for result in results], dtype=np.float64)
+    try:
+        keypoints = np.array([result["keypoints"] for result in results], dtype=np.float64)
+        scores = np.array([result["score"] for result in results], dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"a result has no number as score or keypoint ({error})") from error
     keypoints = keypoints.reshape(len(results), 3 * num_keypoints)
-    scores = np.array([result["score"] for result in results], dtype=np.float64)
     wrong = ~(np.isfinite(keypoints).all(axis=1) & np.isfinite(scores))
     if wrong.any():
         raise InputError(

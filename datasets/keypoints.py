@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from datasets.annotations import Annotations
-from datasets.pictures import read_picture
+from datasets.pictures import planar, read_picture
 from datasets.transforms import (
     People,
     Sizes,
@@ -89,7 +89,7 @@ class KeypointDataset(Dataset):
         target["labels"] = torch.ones(len(target["area"]), dtype=torch.int64)
         target["image_id"] = torch.tensor(int(self.image_ids[index]))
         target["orig_size"] = orig_size
-        return image, target
+        return planar(image), target
 
     def _read(self, index: int) -> tuple[Tensor, People]:
         """The picture of the file and the people on it, in its pixels."""

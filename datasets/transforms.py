@@ -179,10 +179,13 @@ def eval_transform(image: Tensor, people: People, sizes: Sizes) -> tuple[Tensor,
 
 
 def normalised(image: Tensor, people: People) -> People:
-    """Keypoints in [0, 1] of the picture's width and height, area as a share of the picture."""
+    """Keypoints in [0, 1] of the picture's width and height, area as a share of the picture.
+
+    Keypoints that were labelled outside the picture move to its border.
+    """
     height, width = image.shape[-2:]
     return {
-        "keypoints": people["keypoints"] / torch.tensor([width, height]),
+        "keypoints": (people["keypoints"] / torch.tensor([width, height])).clamp(0, 1),
         "visible": people["visible"],
         "area": people["area"] / (height * width),
     }
