@@ -1,0 +1,197 @@
+from pathlib import Path
+
+import pytest
+
+from grouppose import models
+from grouppose.errors import InputError, MissingFileError, SettingNameError, SettingTypeError
+from util.config import DEFAULTS, FIXED, format_config, load_config, read_file
+
+FOLDER = DEFAULTS.parent
+CONFIGS = sorted(FOLDER.glob("*.py"))
+GROUPPOSE = FOLDER / "grouppose.py"
+
+
+def write(folder: Path, name: str, text: str) -> Path:
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def test_published_settings_have_the_published_values():
+    settings = load_config(GROUPPOSE)
+    recipe = {"lr": 1e-4, "lr_backbone": 1e-5, "weight_decay": 1e-4, "epochs": 60, "lr_drop": 50}
+    assert {name: settings[name] for name in recipe} == recipe
+    assert (settings.batch_size, settings.clip_max_norm, settings.num_queries) == (2, 0.1, 100)
+    assert settings.data_aug_scales == list(range(480, 801, 32))
+    assert (settings.data_aug_max_size, settings.data_aug_scales2_crop) == (1333, [384, 600])
+
+
+def test_crowdpose_differs_from_coco_as_published():
+    coco, crowdpose = load_config(GROUPPOSE), load_config(FOLDER / "crowdpose.py")
+    assert {name: crowdpose[name] for name in coco if coco[name] != crowdpose[name]} == {
+        "dataset_file": "crowdpose",
+        "num_body_points": 14,
+        "epochs": 80,
+        "lr_drop": 70,
+    }
+
+
+def test_defaults_and_library_agree_with_the_published_config():
+    published = {name: setting.value for name, setting in read_file(GROUPPOSE).items()}
+    defaults = {name: setting.value for name, setting in read_file(DEFAULTS).items()}
+    library = models.known_settings("grouppose")
+    del published["pretrained_backbone"]  # random weights unless a config asks for others
+    assert {name: (defaults | library)[name] for name in published} == published
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_config_opens_with_a_docstring_and_builds(path):
+    assert path.read_text().startswith('"""')
+    settings = load_config(path, ["pretrained_backbone=none"])
+    model, criterion, _ = models.build(settings)
+    assert model.settings["num_queries"] == settings.num_queries
+    assert criterion.cost.sigmas.shape == (settings.num_body_points,)
+
+
+def test_files_are_merged_over_their_bases_then_flags_then_options(tmp_path):
+    write(tmp_path, "a.py", "lr = 1e-3\nbatch_size = 3\nepochs = 3\nnote = 'a'\n")
+    write(tmp_path, "b.py", "lr = 1e-2\n")
+    path = write(tmp_path, "c.py", "_base_ = ['a.py', 'b.py']\nbatch_size = 4\n")
+    settings = load_config(path, ["note=option"], {"epochs": 5, "note": "flag"})
+    found = (settings.lr, settings.batch_size, settings.epochs, settings.note)
+    assert found == (1e-2, 4, 5, "option")
+
+
+def test_base_may_be_a_single_name(tmp_path):
+    write(tmp_path, "a.py", "epochs = 7\n")
+    assert load_config(write(tmp_path, "b.py", "_base_ = 'a.py'\n")).epochs == 7
+
+
+@pytest.mark.parametrize(
+    ("option", "name", "value"),
+    [
+        ("num_queries=50", "num_queries", 50),
+        ("lr=1", "lr", 1.0),
+        ("lr=2e-4", "lr", 2e-4),
+        ("use_ema=true", "use_ema", True),
+        ("use_ema=False", "use_ema", False),
+        ("data_aug_scales=480,800", "data_aug_scales", [480, 800]),
+        ("data_aug_scales=480", "data_aug_scales", [480]),
+        ("data_aug_scales=[480, 512]", "data_aug_scales", [480, 512]),
+        ("lr_backbone_names=backbone.0", "lr_backbone_names", ["backbone.0"]),
+        ("lr_backbone_names=body,neck", "lr_backbone_names", ["body", "neck"]),
+        ("note=12", "note", "12"),
+        ("note='a b'", "note", "a b"),
+        ("note=a=b", "note", "a=b"),
+        ("backbone=resnet18", "backbone", "resnet18"),
+        ("pretrained_backbone=none", "pretrained_backbone", None),
+        ("pretrained_backbone=7.pth", "pretrained_backbone", "7.pth"),
+        ("data_aug_scale_overlap=2", "data_aug_scale_overlap", 2.0),
+    ],
+)
+def test_options_are_read_in_the_type_of_the_setting(option, name, value):
+    found = load_config(GROUPPOSE, [option])[name]
+    assert found == value
+    assert type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("option", "error", "message"),
+    [
+        (
+            "bath_size=1",
+            SettingNameError,
+            "--options bath_size=1: no setting 'bath_size'; did you mean 'batch_size'?",
+        ),
+        (
+            "num_queries=3.5",
+            SettingTypeError,
+            "--options num_queries=3.5: num_queries is a int (now 100), got float",
+        ),
+        ("lr=oops", SettingTypeError, "--options lr=oops: lr is a float (now 0.0001), got str"),
+        ("use_ema=1", SettingTypeError, "--options use_ema=1: use_ema is a bool (now False), got"),
+        ("epochs=True", SettingTypeError, "epochs is a int (now 60), got bool"),
+        ("data_aug_scales=480,x", SettingTypeError, "each of data_aug_scales is a int"),
+        ("data_aug_scale_overlap=big", SettingTypeError, "is a float (now None), got str"),
+        ("xyzzy=1", SettingNameError, "no setting 'xyzzy'; "),
+        ("lr.a=1", SettingNameError, "no setting 'lr.a'"),
+        ("lr", InputError, "--options lr: expected key=value"),
+        ("=1", InputError, "--options =1: expected key=value"),
+        (
+            "matcher_type=SimpleMinsumMatcher",
+            InputError,
+            "matcher_type is 'SimpleMinsumMatcher', but only its published value "
+            "'HungarianMatcher' is supported; remove it",
+        ),
+        ("batch_size=0", InputError, "batch_size is 0, expected at least 1"),
+        ("lr=-1", InputError, "lr is -1.0, expected at least 0"),
+        ("nheads=7", InputError, "hidden_dim is 256, expected a multiple of nheads (7)"),
+        (
+            "num_select=201",
+            InputError,
+            "num_select is 201, but num_queries x num_classes gives 200 candidates only",
+        ),
+        ("lr_schedule=cosin", InputError, "lr_schedule is 'cosin'; did you mean 'cosine'?"),
+        ("ema_decay=1.5", InputError, "ema_decay is 1.5, expected between 0 and 1"),
+    ],
+)
+def test_wrong_options_are_refused(option, error, message):
+    with pytest.raises(error) as caught:
+        load_config(GROUPPOSE, [option])
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_published_settings_with_one_value_are_accepted_and_dropped(tmp_path):
+    lines = "\n".join(f"{name} = {value!r}" for name, value in FIXED.items())
+    path = write(tmp_path, "a.py", lines)
+    options = ["matcher_type=HungarianMatcher", "return_interm_indices=1,2,3", "pre_norm=False"]
+    assert load_config(path, options) == load_config(DEFAULTS)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("lr = oops\n", "a.py:1: lr is an expression, expected a number, string, list or dict"),
+        ("\nimport os\n", "a.py:2: expected `name = value`; a config holds nothing else"),
+        ("lr = 1e-4\nx.y = 2\n", "a.py:2: expected `name = value`"),
+        ("lr = = 2\n", "a.py:1: invalid syntax; a config is flat Python"),
+        ("lr = 'high'\n", "a.py:1: lr is a float (now 0.0001), got str"),
+        ("\n\nbath_size = 1\n", "a.py:3: no setting 'bath_size'; did you mean 'batch_size'?"),
+        ("_base_ = 3\n", "a.py:1: _base_ is a file name or a list of them"),
+        ("_base_ = 'b.py'\n", "a.py names as _base_; check the path"),
+        ("_base_ = 'a.py'\n", "_base_ leads in a circle"),
+        ("modelname = 'groupose'\n", "no model 'groupose'; did you mean 'grouppose'?"),
+    ],
+)
+def test_wrong_files_are_refused(tmp_path, text, message):
+    path = write(tmp_path, "a.py", text)
+    with pytest.raises((InputError, SettingNameError, SettingTypeError, MissingFileError)) as error:
+        load_config(path)
+    assert message in str(error.value)
+
+
+def test_missing_file_is_refused(tmp_path):
+    with pytest.raises(MissingFileError, match=r"no config file .*b\.py; check the path"):
+        load_config(tmp_path / "b.py")
+
+
+def test_config_runs_no_code(tmp_path):
+    path = write(tmp_path, "a.py", f"lr = open({str(tmp_path / 'made')!r}, 'w').write('x')\n")
+    with pytest.raises(InputError, match="lr is an expression"):
+        load_config(path)
+    assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_written_config_reads_back_the_same(tmp_path, path):
+    settings = load_config(path, ["note='a \"quoted\"' + text", "lr=1e-7"])
+    text = format_config(settings, "A run.")
+    assert text.startswith('"""A run."""\n')
+    assert load_config(write(tmp_path, "config.py", text)) == settings
+
+
+def test_a_misspelt_setting_raises():
+    settings = load_config(GROUPPOSE)
+    with pytest.raises(KeyError):
+        settings.bath_size  # noqa: B018

@@ -1,0 +1,65 @@
+import pytest
+
+from grouppose.errors import InputError
+from util import distributed, loading
+from util.loading import EvalBatches, TrainBatches
+
+
+@pytest.fixture
+def ranks(monkeypatch):
+    """Pretends to be one of several ranks."""
+
+    def become(rank: int, size: int) -> None:
+        monkeypatch.setattr(distributed, "rank", lambda: rank)
+        monkeypatch.setattr(distributed, "world_size", lambda: size)
+
+    return become
+
+
+def test_training_order_depends_on_seed_and_epoch_alone():
+    batches = TrainBatches(10, 2, seed=3)
+    first = list(batches)
+    assert first == list(TrainBatches(10, 2, seed=3))
+    assert sorted(sum(first, [])) == list(range(10))
+    batches.epoch = 1
+    assert list(batches) != first
+    assert list(TrainBatches(10, 2, seed=4)) != first  # seed 3, epoch 1 is another order too
+    assert list(batches) != list(TrainBatches(10, 2, seed=4))
+
+
+def test_ranks_share_what_one_process_would_see_in_a_step(ranks):
+    alone = list(TrainBatches(11, 4, seed=0))
+    shares = []
+    for rank in range(2):
+        ranks(rank, 2)
+        shares.append(list(TrainBatches(11, 2, seed=0)))
+    assert [a + b for a, b in zip(*shares, strict=True)] == alone
+    assert len(alone) == 2  # the last 3 of 11 do not fill a batch
+
+
+def test_too_few_pictures_are_refused(ranks):
+    ranks(0, 2)
+    message = "3 training pictures do not fill one batch of 2 on each of 2 processes"
+    with pytest.raises(InputError, match=message):
+        TrainBatches(3, 2, seed=0)
+
+
+def test_evaluation_batches_are_the_same_for_any_number_of_ranks(ranks):
+    alone = list(EvalBatches(7, 2))
+    assert alone == [[0, 1], [2, 3], [4, 5], [6]]
+    shares = []
+    for rank in range(3):
+        ranks(rank, 3)
+        batches = EvalBatches(7, 2)
+        assert len(batches) == len(list(batches))
+        shares.append(list(batches))
+    assert shares == [[[0, 1], [6]], [[2, 3]], [[4, 5]]]
+
+
+@pytest.mark.parametrize(
+    ("cores", "processes", "workers"), [(2, 1, 1), (2, 2, 0), (2, 4, 0), (64, 8, 7), (64, 1, 8)]
+)
+def test_workers_fit_the_cores(monkeypatch, cores, processes, workers):
+    monkeypatch.setattr(loading.os, "sched_getaffinity", lambda _: range(cores), raising=False)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
+    assert loading.default_workers() == workers
