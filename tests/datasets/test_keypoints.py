@@ -1,0 +1,126 @@
+import copy
+import pickle
+
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from datasets.build import build_dataset, collate
+from grouppose.errors import InputError, MissingFileError
+from tests.datasets.sets import contents, person, picture, settings, write_set
+
+SIZES = {5: (60, 80), 9: (64, 50), 2: (40, 40)}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    people = [person(1, 5), person(2, 5, area=480.0), person(3, 9)]  # nobody on picture 2
+    return write_set(tmp_path / "set", contents(SIZES, people))
+
+
+def same(left, right):
+    (image, target), (other, expected) = left, right
+    return torch.equal(image, other) and all(
+        torch.equal(target[name], expected[name]) for name in target
+    )
+
+
+def test_evaluation_sample_by_hand(folder):
+    dataset = build_dataset("val", settings(folder))
+    image, target = dataset[0]
+    assert image.dtype == torch.uint8 and image.shape == (3, 64, 85)  # 64 * 80 / 60 = 85.3
+    assert target["image_id"].item() == 5
+    assert target["orig_size"].tolist() == [60, 80]
+    assert target["labels"].tolist() == [1, 1]
+    assert target["visible"].all() and target["visible"].shape == (2, 17)
+    # the keypoints lie at (10 + k, 20 + k) of 80 x 60 pixels, wherever they are resized to
+    expected = torch.tensor([[(10 + k) / 80, (20 + k) / 60] for k in range(17)])
+    torch.testing.assert_close(target["keypoints"][0], expected, rtol=0, atol=1e-6)
+    torch.testing.assert_close(target["area"], torch.tensor([600 / 4800, 480 / 4800]))
+
+
+def test_pixels_are_the_files_where_the_size_stays(folder):
+    dataset = build_dataset("val", settings(folder, data_aug_scales=[50]))
+    image, _ = dataset[1]
+    assert torch.equal(image.permute(1, 2, 0), torch.from_numpy(picture(64, 50, 9)))
+
+
+def test_evaluation_keeps_pictures_without_people_and_training_skips_them(folder):
+    assert build_dataset("train", settings(folder)).image_ids.tolist() == [5, 9]
+    dataset = build_dataset("val", settings(folder))
+    assert dataset.image_ids.tolist() == [5, 9, 2]
+    _, target = dataset[2]
+    assert target["keypoints"].shape == (0, 17, 2) and target["keypoints"].dtype == torch.float32
+    assert target["visible"].shape == (0, 17) and target["area"].shape == (0,)
+
+
+def test_unlabelled_keypoints_are_not_visible(tmp_path):
+    keypoints = [30.0, 30.0, 1] + [0] * 48
+    folder = write_set(tmp_path, contents(SIZES, [person(1, 5, keypoints=keypoints)]))
+    _, target = build_dataset("train", settings(folder))[0]
+    assert target["visible"].sum() == 1
+
+
+def test_samples_depend_on_seed_epoch_and_index_alone(folder):
+    dataset = build_dataset("train", settings(folder))
+    first = [dataset[0] for _ in range(2)]
+    assert same(*first)
+    epochs = []
+    for epoch in range(6):
+        dataset.set_epoch(epoch)
+        epochs.append(dataset[0])
+    assert same(epochs[0], first[0])
+    assert not all(same(epochs[0], sample) for sample in epochs)
+    other = build_dataset("train", settings(folder, seed=1))
+    changes = []
+    for epoch in range(6):
+        other.set_epoch(epoch)
+        changes.append(not same(other[0], epochs[epoch]))
+    assert any(changes)
+
+
+@pytest.mark.parametrize("persistent", [False, True])
+def test_workers_give_what_one_process_gives(folder, persistent):
+    dataset = build_dataset("train", settings(folder))
+    loader = DataLoader(
+        dataset, num_workers=2, collate_fn=list, batch_size=1, persistent_workers=persistent
+    )
+    for epoch in (3, 4):
+        dataset.set_epoch(epoch)
+        for sample, index in zip(loader, range(len(dataset)), strict=True):
+            assert same(sample[0], dataset[index])
+
+
+def test_copies_and_pickles_give_the_same_samples(folder):
+    dataset = build_dataset("train", settings(folder))
+    dataset.set_epoch(5)
+    for other in (copy.deepcopy(dataset), pickle.loads(pickle.dumps(dataset))):
+        assert same(other[1], dataset[1])
+
+
+def test_index_counts_from_the_end_and_is_bounded(folder):
+    dataset = build_dataset("train", settings(folder))
+    assert same(dataset[-1], dataset[1])
+    with pytest.raises(IndexError):
+        dataset[2]
+
+
+def test_missing_and_wrong_pictures_are_named(folder):
+    dataset = build_dataset("val", settings(folder))
+    (folder / "images/val2017/005.png").unlink()
+    with pytest.raises(MissingFileError, match=r"no picture .*images/val2017/005\.png"):
+        dataset[0]
+    (folder / "images/val2017/009.png").write_bytes(b"GIF")
+    with pytest.raises(InputError, match=r"009\.png cannot be read as a picture"):
+        dataset[1]
+
+
+def test_collate_pads_and_keeps_targets(folder):
+    dataset = build_dataset("val", settings(folder))
+    samples = [dataset[0], dataset[1]]  # (64, 85) and (81, 64)
+    images, padding, targets = collate(samples)
+    assert images.shape == (2, 3, 81, 85) and images.dtype == torch.uint8
+    assert torch.equal(images[0, :, :64], samples[0][0])
+    assert not images[0, :, 64:].any() and padding[0, 64:].all() and not padding[0, :64].any()
+    assert padding[1, :, 64:].all() and not padding[1, :, :64].any()
+    assert [t["image_id"].item() for t in targets] == [5, 9]
