@@ -1,0 +1,34 @@
+"""Memorises a few pictures, from random weights: a check that data, model, losses and evaluation
+of a data set agree. Minutes on 2 CPU cores.
+
+    python main.py -c config/overfit.py --coco_path DIR --output_dir outputs/overfit
+"""
+
+_base_ = ["grouppose.py"]
+
+subset = 16  # the first training pictures with people; evaluation uses the same ones
+data_aug_scales = [256]
+data_aug_max_size = 384
+data_aug_scales2_resize = [256]
+data_aug_scales2_crop = [2000, 2000]  # at least the whole picture: no crop
+
+# Network
+backbone = "resnet10s"
+pretrained_backbone = None
+hidden_dim = 128
+nheads = 4
+dim_feedforward = 256
+enc_layers = 2
+dec_layers = 3
+num_queries = 30
+num_select = 30
+
+# Training
+lr = 5e-4
+lr_backbone = 5e-4
+batch_size = 4
+epochs = 250
+lr_schedule = "cosine"
+warmup_steps = 50
+eval_every = 25
+save_checkpoint_interval = 1000
