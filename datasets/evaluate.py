@@ -82,9 +82,9 @@ def keypoint_stats(
 
 
 def _num_keypoints(contents: Mapping) -> int:
-    entries = with_keypoints(contents)
-    if entries:
-        return len(entries[0]["keypoints"]) // 3
+    for entry in with_keypoints(contents):
+        if isinstance(entry["keypoints"], list):
+            return len(entry["keypoints"]) // 3
     for category in contents["categories"]:
         if category.get("keypoints"):
             return len(category["keypoints"])
@@ -147,18 +147,23 @@ def _of_persons(contents: Mapping, results: Sequence[Mapping]) -> list[Mapping]:
 
 def _result_keypoints(results: Sequence[Mapping], num_keypoints: int) -> np.ndarray:
     """(n, 3 K) float64; refuses other lengths and, with scores, numbers that are not finite."""
-    for result in results:
-        if len(result["keypoints"]) != 3 * num_keypoints:
-            raise InputError(
-                f"a result for image {result['image_id']} has {len(result['keypoints'])} numbers "
-                f"as keypoints, expected {3 * num_keypoints} (x, y, v of {num_keypoints}); "
-                "is num_body_points the data set's?"
-            )
     try:
+        for result in results:
+            if len(result["keypoints"]) != 3 * num_keypoints:
+                raise InputError(
+                    f"a result for image {result['image_id']} has {len(result['keypoints'])} "
+                    f"numbers as keypoints, expected {3 * num_keypoints} (x, y, v of "
+                    f"{num_keypoints}); is num_body_points the data set's?"
+                )
         keypoints = np.array([result["keypoints"] for result in results], dtype=np.float64)
         scores = np.array([result["score"] for result in results], dtype=np.float64)
+    except InputError:
+        raise
     except (TypeError, ValueError) as error:
-        raise InputError(f"a result has no number as score or keypoint ({error})") from error
+        raise InputError(
+            f"a result has something else than numbers as score or keypoints ({error}); "
+            "expected a number and a list of numbers"
+        ) from error
     keypoints = keypoints.reshape(len(results), 3 * num_keypoints)
     wrong = ~(np.isfinite(keypoints).all(axis=1) & np.isfinite(scores))
     if wrong.any():

@@ -1,4 +1,5 @@
 import json
+import os
 import sys
 import types
 
@@ -142,3 +143,20 @@ def test_synthetic_set_of_other_settings_is_refused(tmp_path, drawn):
         build_dataset("train", other)
     note = json.loads((tmp_path / "data/synthetic.json").read_text())
     assert note["seed"] == 3 and len(drawn) == 1
+
+
+def test_synthetic_set_of_a_faster_process_is_taken(tmp_path, drawn, monkeypatch):
+    cfg = settings(tmp_path / "data", **SYNTHETIC)
+
+    def slow_writer(folder, **arguments):
+        monkeypatch.undo()
+        module = types.SimpleNamespace(write_dataset=lambda other, **_: coco_set(other))
+        monkeypatch.setitem(sys.modules, "datasets.synthetic", module)
+        monkeypatch.setattr(os, "getpid", lambda: -1)
+        build_dataset("train", cfg)  # the other process, from start to end
+        coco_set(folder)
+
+    module = types.SimpleNamespace(write_dataset=slow_writer)
+    monkeypatch.setitem(sys.modules, "datasets.synthetic", module)
+    assert len(build_dataset("train", cfg)) == 3
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]

@@ -208,7 +208,8 @@ def test_nothing_is_printed_or_logged_and_results_stay(tmp_path, capfd, caplog, 
         (nose_at(1, 50, score=float("inf")), "image 1 has a score or keypoint that is not finite"),
         (result(1, [0.0] * 42), "result for image 1 has 42 numbers as keypoints, expected 51"),
         (nose_at(77, 50), "a result is for image 77, which the annotations do not list"),
-        (nose_at(1, 50, score="high"), "a result has no number as score or keypoint"),
+        (nose_at(1, 50, score="high"), "has something else than numbers as score or keypoints"),
+        ({**nose_at(1, 50), "keypoints": None}, "something else than numbers as score or key"),
         ({"image_id": 1, "category_id": 1, "score": 1}, "result 1 has no 'keypoints'"),
     ],
 )
@@ -300,3 +301,10 @@ def test_the_best_score_is_the_match_and_each_prediction_has_one_person():
         predicted(entry, (0, 1), score=0.9),
     ]
     assert swap_rate(data, found) == pytest.approx(2 / 16)
+
+
+def test_annotations_without_people_leave_nothing_to_find(evaluator):
+    stats = keypoint_stats(contents(ONE, []), [nose_at(1, 50)], evaluator=evaluator)
+    assert set(stats.values()) == {-1.0}
+    with pytest.raises(InputError, match="neither annotations nor categories have 'keypoints'"):
+        keypoint_stats({**contents(ONE, []), "categories": []}, [])
