@@ -67,12 +67,17 @@ def default_workers() -> int:
 def make_loader(
     dataset: Any, batches: Sampler[list[int]], collate: Callable, workers: int, device: torch.device
 ) -> DataLoader:
-    """Workers of a training loader stay from epoch to epoch; the data set tells them which."""
+    """Workers of a training loader stay from epoch to epoch; the data set tells them which.
+
+    The loader seeds them from a generator of its own: it would otherwise advance the global one,
+    which a resumed run must find as it was.
+    """
     return DataLoader(
         dataset,
         batch_sampler=batches,
         collate_fn=collate,
         num_workers=workers,
+        generator=torch.Generator(),
         pin_memory=device.type == "cuda",
         persistent_workers=workers > 0 and isinstance(batches, TrainBatches),
     )

@@ -1,0 +1,349 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from addict import Dict
+
+import main
+from grouppose.errors import InputError
+from tests.util.tiny import OPTIONS, write_coco
+from util import config, engine
+
+ROOT = Path(main.__file__).parent
+DEMO = str(ROOT / "config" / "demo.py")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Sums do not depend on the number of threads then, and small runs are faster."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    return write_coco(tmp_path_factory.mktemp("data") / "coco")
+
+
+def command(data: Path, output: Path | None, *extra: str, options: tuple = ()) -> list[str]:
+    line = ["-c", DEMO, "--dataset_file", "coco", "--coco_path", str(data), "--device", "cpu"]
+    line += ["--num_workers", "0", *extra, "--options", *OPTIONS, *options]
+    return line + (["--output_dir", str(output)] if output else [])
+
+
+def log_of(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "log.txt").read_text().splitlines()]
+
+
+def equal(a, b) -> bool:
+    """Of nested containers of tensors."""
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(equal(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(equal, a, b))
+    return torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
+
+
+def load(path: Path) -> dict:
+    return torch.load(path, weights_only=True)
+
+
+@pytest.fixture(scope="module")
+def trained(data, tmp_path_factory) -> Path:
+    """The folder of a finished run of two epochs, with a moving average and worker processes."""
+    folder = tmp_path_factory.mktemp("trained") / "new" / "run"
+    extra = ("--num_workers", "1", "--note", "first", "--save_log", "--seed", "5")
+    assert main.main(command(data, folder, *extra, options=("use_ema=true", "dropout=0.1"))) == 0
+    return folder
+
+
+def test_a_run_leaves_its_files(trained):
+    assert {path.name for path in trained.iterdir()} == {
+        "checkpoint.pth",
+        "checkpoint0000.pth",  # before each drop of the rate
+        "checkpoint0001.pth",
+        "checkpoint_best_ema.pth",
+        "checkpoint_best_regular.pth",
+        "config.py",
+        "curves.png",
+        "info.txt",
+        "log.txt",
+    }
+    assert "note: first" in (trained / "info.txt").read_text()
+    assert "effective batch 2 (1 processes x 2)" in (trained / "info.txt").read_text()
+
+
+def test_log_has_a_line_of_numbers_per_epoch(trained):
+    entries = log_of(trained)
+    assert [entry["epoch"] for entry in entries] == [0, 1]
+    assert [entry["train_lr"] for entry in entries] == pytest.approx([5e-4, 5e-5])
+    entry = entries[-1]
+    assert entry["effective_batch"] == 2
+    assert entry["num_parameters"] == sum(
+        tensor.numel()
+        for name, tensor in load(trained / "checkpoint.pth")["model"].items()
+        if not name.endswith(("running_mean", "running_var", "num_batches_tracked"))
+    )
+    for name in ("test_AP", "test_AR", "test_swap_rate", "ema_test_AP"):
+        assert 0 <= entry[name] <= 1
+    weights = {"loss_ce": 2, "loss_keypoints": 10, "loss_oks": 4}
+    total = sum(
+        weight * entry[f"train_{name}{suffix}"]
+        for name, weight in weights.items()
+        for suffix in ("", "_0", "_interm")
+    )
+    assert entry["train_loss"] == pytest.approx(total, rel=1e-5)
+
+
+def test_written_config_is_the_merged_one(trained, data):
+    settings = config.load_config(trained / "config.py")
+    found = (settings.seed, settings.note, settings.coco_path, settings.num_queries)
+    assert found == (5, "first", str(data), 5)
+
+
+def test_resumed_run_equals_an_uninterrupted_one(trained, data, tmp_path):
+    first_epoch = str(trained / "checkpoint0000.pth")
+    log = log_of(trained)[:1] + [{"epoch": 1, "of": "a run that was killed"}]
+    (tmp_path / "log.txt").write_text("".join(json.dumps(entry) + "\n" for entry in log))
+    extra = ("--resume", first_epoch, "--seed", "5")
+    options = ("use_ema=true", "dropout=0.1")  # dropout draws from the restored random state
+    assert main.main(command(data, tmp_path, *extra, options=options)) == 0
+    own, other = load(trained / "checkpoint.pth"), load(tmp_path / "checkpoint.pth")
+    for key in ("model", "ema", "optimizer", "rng", "epoch", "best"):
+        assert equal(own[key], other[key]), key
+    for entry, again in zip(log_of(trained), log_of(tmp_path), strict=True):
+        del entry["minutes"], again["minutes"]
+        assert entry == again
+
+
+def test_evaluation_repeats_the_numbers_of_training(trained, data, tmp_path, capsys):
+    resume = str(trained / "checkpoint.pth")
+    assert main.main(command(data, tmp_path, "--resume", resume, "--eval")) == 0
+    table = capsys.readouterr().out
+    names, numbers, swaps = table.splitlines()
+    entry = log_of(trained)[-1]
+    stats = dict(zip(names.split(), numbers.split(), strict=True))
+    assert stats["AP"] == f"{100 * entry['test_AP']:.1f}"
+    assert swaps == (
+        f"left-right swaps among matched people: {100 * entry['test_swap_rate']:.1f} %"
+    )
+    assert {path.name for path in tmp_path.iterdir()} == {"results.json", "predictions.png"}
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert [r["image_id"] for r in results] == [30] * 5 + [20] * 5 + [10] * 5
+    assert all(len(result["keypoints"]) == 51 for result in results)
+
+
+def test_finetuning_keeps_what_is_not_ignored(trained, data, tmp_path, monkeypatch):
+    monkeypatch.setattr(engine, "train_one_epoch", lambda *_, **__: {"loss": 0.0})
+    path = trained / "checkpoint.pth"
+    ignored = "keypoint_embedding"
+    extra = ("--pretrain_model_path", str(path), "--finetune_ignore", ignored)
+    assert main.main(command(data, tmp_path, *extra, options=("epochs=1",))) == 0
+    before, after = load(path)["model"], load(tmp_path / "checkpoint.pth")["model"]
+    different = [name for name in before if not torch.equal(before[name], after[name])]
+    assert different == ["transformer.keypoint_embedding.weight"]
+
+
+def test_every_setting_is_read_by_someone(data, tmp_path, monkeypatch):
+    read = set()
+
+    class Recording(Dict):
+        def __getitem__(self, name):
+            read.add(name)
+            return super().__getitem__(name)
+
+        def get(self, name, default=None):
+            read.add(name)
+            return super().get(name, default)
+
+    original = config.load_config
+
+    def load_recording(*arguments):
+        settings = Recording(original(*arguments))
+        settings.freeze()
+        read.clear()
+        return settings
+
+    monkeypatch.setattr(config, "load_config", load_recording)
+    line = command(tmp_path / "drawn", tmp_path / "run", options=("use_ema=true", "epochs=1"))
+    line[line.index("coco")] = "synthetic"
+    sizes = ["synthetic_train=3", "synthetic_val=2", "synthetic_size=64"]
+    assert main.main([*line, "--options", *sizes]) == 0
+    assert set(original(DEMO)) - read == set()
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        (["--bach_size", "3"], "no flag '--bach_size'; a config's setting is set by --options"),
+        (["--cocopath", "x"], "no flag '--cocopath'; did you mean '--coco_path'?"),
+        (["--coco", "x"], "no flag '--coco'; did you mean"),
+        (["--eval"], "--eval without weights; give --resume FILE"),
+        (["--evaluator", "fast"], "argument --evaluator: invalid choice: 'fast'"),
+        (["--finetune_ignore", "x"], "--finetune_ignore without --pretrain_model_path FILE"),
+    ],
+)
+def test_wrong_command_lines_end_with_one_line(data, tmp_path, capsys, extra, message):
+    with pytest.raises(SystemExit) as exit_status:
+        main.main(command(data, tmp_path / "out", *extra))
+    assert exit_status.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {message}")
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_training_needs_a_folder(data, capsys):
+    with pytest.raises(SystemExit):
+        main.main(command(data, None))
+    assert capsys.readouterr().err == "error: no folder for checkpoints; give --output_dir DIR\n"
+
+
+@pytest.mark.parametrize(
+    ("extra", "options", "message"),
+    [
+        (["-c", "config/none.py"], [], "no config file config/none.py; check the path"),
+        ([], ["bath_size=1"], "no setting 'bath_size'; did you mean 'batch_size'?"),
+        (["--coco_path", "nowhere"], [], "no folder nowhere"),
+        (["--dataset_file", "cocoo"], [], "dataset_file is 'cocoo', expected one of coco"),
+        ([], ["batch_size=5"], "4 training pictures do not fill one batch of 5"),
+        ([], ["num_body_points=14"], "'keypoints', expected 42 numbers"),
+        (["--resume", "none.pth"], [], "no file none.pth, expected a checkpoint"),
+        (["--backbone", "resnet51"], [], "no backbone 'resnet51'; did you mean 'resnet50'?"),
+        (
+            ["-c", str(ROOT / "config/grouppose.py"), "--backbone", "swin_T_224_1k"],
+            [],
+            "swin_T_224_1k starts from ImageNet weights; give their folder with",
+        ),
+        (
+            ["--backbone", "swin_T_224_1k", "--swin_pretrain_path", "nowhere"],
+            [],
+            "no file nowhere/swin_tiny_patch4_window7_224.pth, expected the ImageNet weights",
+        ),
+    ],
+)
+def test_wrong_input_ends_with_one_line(data, tmp_path, capsys, extra, options, message):
+    line = command(data, tmp_path / "out", *extra, options=options)
+    assert main.main(line) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "options", "message"),
+    [
+        ("checkpoint.pth", ["hidden_dim=64"], "hidden_dim is 32 there, 64 here; set hidden_dim=32"),
+        ("checkpoint.pth", ["backbone=resnet18"], "backbone is 'resnet10s' there, 'resnet18' here"),
+        ("checkpoint_best_ema.pth", [], "holds weights but no optimizer, scaler, rng"),
+        ("log.txt", [], "log.txt is no readable checkpoint"),
+    ],
+)
+def test_checkpoints_that_do_not_fit_are_refused(
+    trained, data, tmp_path, capsys, file, options, message
+):
+    line = command(data, tmp_path / "out", "--resume", str(trained / file), options=options)
+    assert main.main(line) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert str(trained / file) in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_ignored_names_must_exist(trained, data, tmp_path, capsys):
+    path = str(trained / "checkpoint.pth")
+    extra = ("--pretrain_model_path", path, "--finetune_ignore", "keypoint_embeding")
+    assert main.main(command(data, tmp_path, *extra)) == 1
+    assert "no weight of" in capsys.readouterr().err
+
+
+def test_an_output_folder_that_is_a_file_is_refused(data, tmp_path, capsys):
+    (tmp_path / "out").write_text("")
+    assert main.main(command(data, tmp_path / "out")) == 1
+    assert "cannot make the folder" in capsys.readouterr().err
+
+
+def test_a_truncated_picture_in_a_worker_ends_with_one_line(tmp_path, capsys):
+    data = write_coco(tmp_path / "coco")
+    for picture in (data / "images" / "train2017").iterdir():
+        picture.write_bytes(picture.read_bytes()[:200])
+    assert main.main(command(data, tmp_path / "out", "--num_workers", "1")) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert "Traceback" not in error
+    assert error.count("\n") == 1
+
+
+def test_our_own_bugs_keep_their_trace(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(main, "build_run", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        main.main(command(data, tmp_path))
+
+
+def test_message_of_a_worker_is_its_last_line():
+    text = "Caught InputError in DataLoader worker process 0.\nOriginal Traceback (most recent "
+    text += "call last):\n  File ...\ngrouppose.errors.InputError: a.png: truncated; fetch it\n"
+    assert main.one_line(InputError(text)) == "a.png: truncated; fetch it"
+    assert main.one_line(InputError("lr: -1")) == "lr: -1"
+
+
+def test_help_imports_nothing_slow():
+    code = (
+        "import sys, main\n"
+        "try:\n"
+        "    main.main(['--help'])\n"
+        "finally:\n"
+        "    assert 'torch' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "--coco_path DIR" in done.stdout
+
+
+def launch(*line: str) -> subprocess.CompletedProcess:
+    """Two processes, as a person starts them."""
+    start = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "main.py"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, *start, *line], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+
+
+def test_two_processes_train_resume_and_evaluate_like_one(data, tmp_path, capsys):
+    run = tmp_path / "run"
+    done = launch(*command(data, run, options=("batch_size=1", "epochs=1")))
+    assert done.returncode == 0, done.stderr
+    assert "effective batch 2 (2 processes x 1)" in done.stdout
+    checkpoint = run / "checkpoint.pth"
+    assert load(checkpoint)["rng"]["cpu"].shape[0] == 2
+    done = launch(*command(data, run, "--resume", str(checkpoint), options=("batch_size=1",)))
+    assert done.returncode == 0, done.stderr
+    assert [entry["epoch"] for entry in log_of(run)] == [0, 1]
+
+    resume = ("--resume", str(checkpoint), "--eval")
+    done = launch(*command(data, tmp_path / "two", *resume))
+    assert done.returncode == 0, done.stderr
+    capsys.readouterr()
+    assert main.main(command(data, tmp_path / "one", *resume)) == 0
+    assert capsys.readouterr().out == done.stdout
+    one, two = ((tmp_path / name / "results.json").read_text() for name in ("one", "two"))
+    assert one == two
+    entry = log_of(run)[-1]
+    assert f"{100 * entry['test_swap_rate']:.1f} %" in done.stdout
+
+
+def test_an_error_in_two_processes_is_reported_once(data, tmp_path):
+    done = launch(*command(tmp_path / "nowhere", tmp_path / "out"))
+    assert done.returncode != 0
+    assert done.stderr.count("error: no folder") == 1
+    assert "MissingFileError" not in done.stderr  # no trace of ours; torchrun prints its own
+    assert not (tmp_path / "out").exists()
