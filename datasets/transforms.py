@@ -81,7 +81,8 @@ def resize(image: Tensor, people: People, size: tuple[int, int]) -> tuple[Tensor
     if size == (height, width):
         return image, people
     scale = torch.tensor([size[1] / width, size[0] / height])
-    return functional.resize(image, list(size), antialias=True), {
+    interleaved = image.permute(1, 2, 0).contiguous().permute(2, 0, 1)  # several times faster
+    return functional.resize(interleaved, list(size), antialias=True), {
         "keypoints": people["keypoints"] * scale,
         "visible": people["visible"],
         "boxes": people["boxes"] * scale.repeat(2),
