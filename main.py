@@ -369,6 +369,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if distributed.first_to_fail() and not isinstance(error, distributed.OtherRankError):
             print(f"error: {one_line(error)}", file=sys.stderr)
         return 1
+    except RuntimeError:
+        if distributed.another_failed():
+            return 1
+        raise
     return 0
 
 

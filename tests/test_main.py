@@ -347,3 +347,14 @@ def test_an_error_in_two_processes_is_reported_once(data, tmp_path):
     assert done.stderr.count("error: no folder") == 1
     assert "MissingFileError" not in done.stderr  # no trace of ours; torchrun prints its own
     assert not (tmp_path / "out").exists()
+
+
+def test_an_error_in_one_process_ends_both_with_one_line(tmp_path):
+    data = write_coco(tmp_path / "coco")
+    picture = data / "images" / "train2017" / "000000000030.png"
+    picture.write_bytes(picture.read_bytes()[:200])
+    done = launch(*command(data, tmp_path / "out", options=("batch_size=2",)))
+    assert done.returncode != 0
+    assert done.stderr.count("error: ") == done.stderr.count("000000000030.png") == 1
+    assert "Error: " not in done.stderr.replace("ChildFailedError: ", "")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["config.py"]

@@ -74,12 +74,20 @@ def is_main() -> bool:
 
 def first_to_fail() -> bool:
     """True in one process only, so that one error is reported once."""
-    if _store is None:
-        return is_main()
+    return is_main() if _store is None else _failures(1) == 1
+
+
+def another_failed() -> bool:
+    """Whether a broken connection is only the echo of an error that its own rank reports."""
+    return _store is not None and _failures(0) > 0
+
+
+def _failures(more: int) -> int:
+    """Adds to the failures of all ranks and counts them."""
     try:
-        return _store.add("failures", 1) == 1
+        return _store.add("failures", more)
     except RuntimeError:  # the store went with the process that failed first
-        return False
+        return 1 + more
 
 
 def main_first(build: Callable[[], Result]) -> Result:

@@ -63,7 +63,8 @@ class TrainingState:
             )
         load_into(self.model, state["model"], path)
         self._load_optimizer(state["optimizer"], path)
-        self.scaler.load_state_dict(state["scaler"])
+        if state["scaler"]:  # empty where the earlier run did not scale
+            self.scaler.load_state_dict(state["scaler"])
         if self.ema is not None:
             self.ema.load_state_dict(state["ema"])
         self.epoch, self.minutes, self.best = state["epoch"], state["minutes"], dict(state["best"])
