@@ -40,8 +40,8 @@ def read_settings(args: argparse.Namespace) -> Dict:
     flags = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     settings = load_config(args.config_file, args.options, flags)
     if args.resume or args.pretrain_model_path:
-        settings.pretrained_backbone = None  # the file holds the backbone too
-    elif args.swin_pretrain_path:
+        return settings  # that file holds the backbone too
+    if args.swin_pretrain_path:
         file = pretrained_file(settings.backbone, args.swin_pretrain_path)
         settings.pretrained_backbone = str(file)
     elif settings.backbone in SWINS and settings.pretrained_backbone == "imagenet":
@@ -94,7 +94,10 @@ def build_run(args: argparse.Namespace, settings: Dict, device: torch.device) ->
         for name in splits
     }
     torch.manual_seed(settings.seed)
-    model, criterion, postprocess = distributed.main_first(lambda: build(settings))
+    network = settings
+    if args.resume or args.pretrain_model_path:
+        network = settings | {"pretrained_backbone": None}
+    model, criterion, postprocess = distributed.main_first(lambda: build(network))
     torch.manual_seed(settings.seed + distributed.rank())
     return Run(
         args=args,

@@ -1,6 +1,6 @@
 """Group Pose, ResNet-50, CrowdPose: 80 epochs on 8 GPUs, 2 pictures each.
 
-python -m util.crowdpose_concat_train_val --data_dir DIR
+python -m util.crowdpose_concat_train_val DIR
 torchrun --nproc_per_node=8 main.py -c config/crowdpose.py --coco_path DIR --output_dir DIR
 """
 

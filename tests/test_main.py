@@ -122,6 +122,15 @@ def test_resumed_run_equals_an_uninterrupted_one(trained, data, tmp_path):
         assert entry == again
 
 
+def test_weights_from_a_file_need_no_imagenet_file(trained, data, tmp_path, monkeypatch):
+    monkeypatch.setattr(engine, "train_one_epoch", lambda *_, **__: {"loss": 0.0})
+    resume = ("--resume", str(trained / "checkpoint0000.pth"))
+    options = ("pretrained_backbone=nowhere.pth",)
+    monkeypatch.setattr(main, "evaluate", lambda *_: ({}, [], []))
+    assert main.main(command(data, tmp_path, *resume, options=options)) == 0
+    assert config.load_config(tmp_path / "config.py").pretrained_backbone == "nowhere.pth"
+
+
 def test_evaluation_repeats_the_numbers_of_training(trained, data, tmp_path, capsys):
     resume = str(trained / "checkpoint.pth")
     assert main.main(command(data, tmp_path, "--resume", resume, "--eval")) == 0

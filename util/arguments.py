@@ -43,7 +43,12 @@ def build_parser(description: str | None) -> Parser:
     add("--swin_pretrain_path", metavar="DIR", help="folder of the Swin ImageNet files")
     add("--resume", metavar="FILE", help="go on from a checkpoint, or evaluate it with --eval")
     add("--eval", action="store_true", help="evaluate only: AP, results.json, predictions.png")
-    add("--evaluator", choices=("faster", "pycocotools"), default="faster")
+    add(
+        "--evaluator",
+        choices=("faster", "pycocotools"),
+        default="faster",
+        help="package that scores: faster-coco-eval (default) or pycocotools; same numbers",
+    )
     add("--save_predictions", type=int, default=16, metavar="N", help="pictures drawn by --eval")
     add("--pretrain_model_path", metavar="FILE", help="start from these weights")
     add(
@@ -56,7 +61,7 @@ def build_parser(description: str | None) -> Parser:
     add("--device", choices=("cpu", "cuda"), help="cuda if there is one")
     add("--amp", action="store_true", help="compute in bfloat16 (float16 on older GPUs)")
     add("--num_workers", type=int, metavar="N", help="processes that read pictures, per process")
-    add("--seed", type=int)
+    add("--seed", type=int, metavar="N", help="of weights, order and augmentation")
     add("--note", metavar="TEXT", help="kept in the log and the written config")
     add("--save_log", action="store_true", help="also write the console's lines to info.txt")
     add("--find_unused_params", action="store_true", help="passed to DistributedDataParallel")

@@ -31,9 +31,8 @@ def parameter_groups(model: nn.Module, settings: Mapping[str, Any]) -> list[dict
 
 def build_optimizer(model: nn.Module, settings: Mapping[str, Any]) -> Optimizer:
     """AdamW with weight decay on everything, as published."""
-    return AdamW(
-        parameter_groups(model, settings), lr=settings["lr"], weight_decay=settings["weight_decay"]
-    )
+    groups = parameter_groups(model, settings)
+    return AdamW(groups, lr=settings["lr"], weight_decay=settings["weight_decay"], fused=True)
 
 
 class Schedule:
