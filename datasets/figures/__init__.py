@@ -1,0 +1,1 @@
+"""Drawn people: bodies and poses, their looks, the canvas they are painted on, the scenery."""

@@ -1,0 +1,121 @@
+"""A canvas that remembers who painted each of its pixels."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+Colour = tuple[int, int, int]
+
+NOBODY = 0  # owner of the background
+THING = 255  # owner of furniture and of what stands in front of people
+
+_SHIFT = 4  # fractional bits of cv2's coordinates
+_LIMIT = 4000.0  # pixels; keeps far-off points inside cv2's integers
+_ARC = np.linspace(np.pi / 2, 3 * np.pi / 2, 9)
+
+
+def toned(colour: Colour, factor: float) -> Colour:
+    """Darker below 1; above, lighter towards white."""
+    if factor <= 1:
+        return tuple(int(c * factor) for c in colour)
+    return tuple(int(c + (255 - c) * (factor - 1)) for c in colour)
+
+
+def _fixed(points: np.ndarray) -> np.ndarray:
+    return np.rint(np.clip(points, -_LIMIT, _LIMIT) * 2**_SHIFT).astype(np.int32)
+
+
+class Canvas:
+    """Shapes in pixel coordinates, pixel centres at whole numbers; colours are RGB.
+
+    Points may have a third coordinate, which is ignored.
+
+    Attributes:
+        pixels: (h, w, 4) uint8: red, green, blue, owner.
+        light: (2,) unit vector in the picture to where the light comes from.
+    """
+
+    def __init__(self, pixels: np.ndarray, light: np.ndarray) -> None:
+        self.pixels = pixels
+        self.light = light
+
+    def polygon(self, points: np.ndarray, colour: Colour, owner: int) -> None:
+        """Fills any polygon (n, 2)."""
+        points = _fixed(points[:, :2])
+        cv2.fillPoly(self.pixels, [points], (*colour, owner), cv2.LINE_8, _SHIFT)
+
+    def hull(self, points: np.ndarray, colour: Colour, owner: int) -> None:
+        """Fills the convex hull of points (n, 2)."""
+        hull = cv2.convexHull(_fixed(points[:, :2]))
+        cv2.fillConvexPoly(self.pixels, hull, (*colour, owner), cv2.LINE_8, _SHIFT)
+
+    def line(self, points: np.ndarray, width: float, colour: Colour, owner: int) -> None:
+        """Draws along points (n, 2)."""
+        lines = [_fixed(points[:, :2])]
+        width = max(1, round(width))
+        cv2.polylines(self.pixels, lines, False, (*colour, owner), width, cv2.LINE_8, _SHIFT)
+
+    def ellipse(
+        self,
+        centre: np.ndarray,
+        radii: tuple[float, float],
+        colour: Colour,
+        owner: int,
+        degrees: float = 0.0,
+    ) -> None:
+        """Fills an ellipse; `degrees` turns it clockwise."""
+        x, y = _fixed(centre[:2]).tolist()
+        axes = [max(1, round(radius * 2**_SHIFT)) for radius in radii]
+        value = (*colour, owner)
+        cv2.ellipse(self.pixels, (x, y), axes, degrees, 0, 360, value, -1, cv2.LINE_8, _SHIFT)
+
+    def capsule(
+        self, a: np.ndarray, b: np.ndarray, radii: tuple[float, float], colour: Colour, owner: int
+    ) -> None:
+        """Fills a limb from a to b with a radius at either end."""
+        dx, dy = b[:2] - a[:2]
+        angles = np.concatenate([_ARC, _ARC + np.pi]) + np.arctan2(dy, dx)
+        points = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+        points[: len(_ARC)] = points[: len(_ARC)] * radii[0] + a[:2]
+        points[len(_ARC) :] = points[len(_ARC) :] * radii[1] + b[:2]
+        cv2.fillConvexPoly(self.pixels, _fixed(points), (*colour, owner), cv2.LINE_8, _SHIFT)
+
+    def round_limb(
+        self, a: np.ndarray, b: np.ndarray, radii: tuple[float, float], colour: Colour, owner: int
+    ) -> None:
+        """A capsule that looks round: dark at its rim, bright towards the light."""
+        a, b = a[:2], b[:2]
+        self.capsule(a, b, radii, toned(colour, 0.6), owner)
+        rim = max(0.7, 0.16 * max(radii))
+        shift = 0.5 * rim * self.light
+        inner = (max(0.5, radii[0] - rim), max(0.5, radii[1] - rim))
+        self.capsule(a + shift, b + shift, inner, colour, owner)
+        if min(radii) > 3:
+            shift = 0.36 * min(radii) * self.light
+            bright = (0.3 * radii[0], 0.3 * radii[1])
+            self.capsule(a + shift, b + shift, bright, toned(colour, 1.15), owner)
+
+    def round_ball(self, centre: np.ndarray, radius: float, colour: Colour, owner: int) -> None:
+        """A disc that looks like a ball."""
+        centre = centre[:2]
+        for share, tone in ((1.0, 0.62), (0.84, 1.0), (0.36, 1.16)):
+            shift = (1 - share) * 0.7 * radius * self.light
+            self.ellipse(centre + shift, (share * radius,) * 2, toned(colour, tone), owner)
+
+    def shadow(self, centre: np.ndarray, radii: tuple[float, float], strength: float) -> None:
+        """Darkens an ellipse softly; owners stay."""
+        height, width = self.pixels.shape[:2]
+        x0, x1 = _span(centre[0], radii[0], width)
+        y0, y1 = _span(centre[1], radii[1], height)
+        if x0 >= x1 or y0 >= y1:
+            return
+        dx = (np.arange(x0, x1, dtype=np.float32) - centre[0]) / radii[0]
+        dy = (np.arange(y0, y1, dtype=np.float32) - centre[1]) / radii[1]
+        inside = np.clip(1 - dx[None] ** 2 - dy[:, None] ** 2, 0, 1)
+        region = self.pixels[y0:y1, x0:x1, :3]
+        region[:] = (region * (1 - strength * inside[..., None])).astype(np.uint8)
+
+
+def _span(centre: float, radius: float, limit: int) -> tuple[int, int]:
+    return max(0, int(centre - radius)), min(limit, int(centre + radius) + 2)

@@ -1,0 +1,292 @@
+"""Paints a figure part by part from back to front, and says which of its keypoints are seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import numpy as np
+
+from datasets.figures.body import SIDES, Figure
+from datasets.figures.canvas import THING, Canvas, Colour, toned
+from datasets.figures.head import hair_behind, paint_hair_behind, paint_head
+from datasets.figures.looks import Look
+
+_SIDED = ("ear", "upper_arm", "forearm", "hand", "thigh", "shin", "foot")
+PARTS = ("head", "hair", "torso", "pelvis", "bag", "skirt") + tuple(
+    f"{side}_{part}" for side in SIDES for part in _SIDED
+)
+_PART = {name: i for i, name in enumerate(PARTS)}
+
+# Radii of limbs at their two ends, as shares of the height of a slim adult.
+_RADII = {
+    "upper_arm": (0.030, 0.024),
+    "forearm": (0.024, 0.017),
+    "hand": (0.017, 0.021),
+    "thigh": (0.050, 0.034),
+    "shin": (0.034, 0.021),
+    "foot": (0.027, 0.020),
+}
+# Level sections of the trunk: how far up from pelvis (0) over waist (1) to neck (2), half width as
+# a multiple of the shoulders' or hips' and half depth as a share of the height.
+_TRUNK = (
+    (-0.22, "hip", 1.15, 0.050),
+    (0.1, "hip", 1.62, 0.056),
+    (1.0, "shoulder", 0.74, 0.052),
+    (1.5, "shoulder", 0.95, 0.060),
+    (1.84, "shoulder", 1.04, 0.042),
+    (2.0, "shoulder", 0.62, 0.032),
+)
+_BELT = 2  # the shirt begins a little below this section
+_ANGLES = np.linspace(0, 2 * np.pi, 16, endpoint=False)
+
+
+class Painter:
+    """Paints one figure.
+
+    Args:
+        canvas: to paint on.
+        figure: placed in the canvas' pixels.
+        look: what it wears.
+        first_owner: part i of PARTS becomes owner first_owner + i.
+    """
+
+    def __init__(self, canvas: Canvas, figure: Figure, look: Look, first_owner: int) -> None:
+        self.canvas = canvas
+        self.figure = figure
+        self.look = look
+        self.points = figure.points
+        self.owners = {name: first_owner + i for name, i in _PART.items()}
+        self.thick = figure.scale * figure.body.girth
+
+    def paint(self) -> None:
+        if self.figure.sitting:
+            self._seat()
+        for _, job in sorted(self._jobs(), key=lambda item: item[0]):
+            job()
+
+    def _jobs(self) -> list[tuple[float, Callable[[], None]]]:
+        """What to paint, and how near it is."""
+        points, bias = self.points, 0.012 * self.figure.scale
+        chest = self.figure.axes["chest"]
+        trunk = (points["neck"][2] + points["pelvis"][2]) / 2
+        jobs = [
+            (trunk, self._trunk),
+            (max(points["head"][2], trunk) + 0.5 * bias, self._head),
+        ]
+        hair = hair_behind(self.figure, self.look)
+        if hair is not None:
+            near = (hair[0][2] + hair[1][2]) / 2
+            above = near > points["head"][2]
+            near = max(near, jobs[1][0] + bias) if above else min(near, trunk - bias)
+            jobs.append((near, self._hair))
+        if self.look.bag:
+            jobs.append((trunk - 0.1 * self.figure.scale * chest[2, 2], self._bag))
+        for side in SIDES:
+            jobs += self._arm_jobs(side, bias) + self._leg_jobs(side, bias)
+        if self.look.skirt:
+            knees = max(points["left_knee"][2], points["right_knee"][2])
+            jobs.append(((points["pelvis"][2] + knees) / 2 + bias, self._skirt))
+        return jobs
+
+    def _arm_jobs(self, side: str, bias: float) -> list[tuple[float, Callable[[], None]]]:
+        look, points = self.look, self.points
+        shoulder, elbow, wrist, hand = (
+            points[f"{side}_{joint}"] for joint in ("shoulder", "elbow", "wrist", "hand")
+        )
+        near = (shoulder[2] + elbow[2]) / 2 + bias
+        far = (elbow[2] + hand[2]) / 2 + 1.2 * bias
+
+        def upper() -> None:
+            self._clothed(f"{side}_upper_arm", shoulder, elbow, min(look.sleeves, 1.0), look.shirt)
+
+        def fore() -> None:
+            self._clothed(f"{side}_hand", wrist, hand, 0.0, look.skin)
+            sleeve = 0.97 if look.sleeves > 1 else 0.0
+            self._clothed(f"{side}_forearm", elbow, wrist, sleeve, look.shirt)
+
+        return [(near, upper), (far, fore)]
+
+    def _leg_jobs(self, side: str, bias: float) -> list[tuple[float, Callable[[], None]]]:
+        look, points = self.look, self.points
+        hip, knee, ankle, heel, toe = (
+            points[f"{side}_{joint}"] for joint in ("hip", "knee", "ankle", "heel", "toe")
+        )
+        near = (hip[2] + knee[2]) / 2 - bias
+        far = (knee[2] + ankle[2]) / 2 - 1.2 * bias
+        last = max((ankle[2] + toe[2]) / 2, far) if toe[2] > ankle[2] else far - 0.1 * bias
+
+        def thigh() -> None:
+            self._clothed(f"{side}_thigh", hip, knee, min(look.trousers, 1.0), look.legs)
+
+        def shin() -> None:
+            leg = 0.95 if look.trousers > 1 else 0.0
+            self._clothed(f"{side}_shin", knee, ankle, leg, look.legs)
+
+        def foot() -> None:
+            self._foot(side, heel, toe, ankle)
+
+        return [(near, thigh), (far, shin), (last, foot)]
+
+    def _radii(self, part: str) -> tuple[float, float]:
+        near, far = _RADII[part]
+        return near * self.thick, far * self.thick
+
+    def _clothed(
+        self, part: str, a: np.ndarray, b: np.ndarray, covered: float, cloth: Colour
+    ) -> None:
+        """A limb of skin, cloth over the first share of it."""
+        ra, rb = self._radii(part.partition("_")[2])
+        owner = self.owners[part]
+        if covered < 1:
+            self.canvas.round_limb(a, b, (ra, rb), self.look.skin, owner)
+        if covered > 0:
+            end = a + covered * (b - a)
+            wide = (1.12 * ra, 1.15 * (ra + covered * (rb - ra)))
+            self.canvas.round_limb(a, end, wide, cloth, owner)
+
+    def _foot(self, side: str, heel: np.ndarray, toe: np.ndarray, ankle: np.ndarray) -> None:
+        owner, (back, front) = self.owners[f"{side}_foot"], self._radii("foot")
+        self.canvas.capsule(ankle, heel, (0.9 * back, back), toned(self.look.shoes, 0.6), owner)
+        self.canvas.round_limb(heel, toe, (back, front), self.look.shoes, owner)
+        cap = toe + 0.12 * (heel - toe)
+        self.canvas.ellipse(cap, (0.7 * front, 0.7 * front), toned(self.look.shoes, 1.35), owner)
+
+    def _level(self, level: float) -> tuple[np.ndarray, np.ndarray]:
+        """Centre and axes of the trunk's section at a level, see _TRUNK."""
+        names = ("pelvis", "waist", "neck")
+        low = min(1, max(0, int(level)))
+        a, b = self.points[names[low]], self.points[names[low + 1]]
+        axes = self.figure.axes["chest" if level > 1 else "pelvis"]
+        return a + (level - low) * (b - a), axes
+
+    def _section(
+        self, level: float, joint: str, width: float, depth: float, angles: np.ndarray = _ANGLES
+    ) -> np.ndarray:
+        """(n, 3) points around the trunk; angle 0 is its left, 90 degrees its front."""
+        centre, axes = self._level(level)
+        girth = 0.5 + 0.5 * self.figure.body.girth
+        half_width = width * getattr(self.figure.body, joint) * self.figure.scale * girth
+        half_depth = depth * self.thick
+        return (
+            centre
+            + np.outer(half_width * np.cos(angles), axes[:, 0])
+            + np.outer(half_depth * np.sin(angles), axes[:, 2])
+        )
+
+    def _between(self, level: float, angles: np.ndarray = _ANGLES) -> np.ndarray:
+        """(n, 3) points around the trunk at any level."""
+        rows = list(pairwise(_TRUNK))
+        low, high = next((a, b) for a, b in rows if level <= b[0] or b is _TRUNK[-1])
+        share = (level - low[0]) / (high[0] - low[0])
+        below, above = self._section(*low, angles), self._section(*high, angles)
+        return below + share * (above - below)
+
+    def _hulls(self, levels: list[float], colour: Colour, owner: int) -> None:
+        """The trunk between levels, with a dark rim."""
+        sections = [self._between(level)[:, :2] for level in levels]
+        for tone, width in ((0.6, 1.0), (1.0, 0.88)):
+            shift = (1 - width) * 0.05 * self.thick * self.canvas.light
+            for pair in pairwise(sections):
+                rings = [s.mean(axis=0) + shift + width * (s - s.mean(axis=0)) for s in pair]
+                self.canvas.hull(np.concatenate(rings), toned(colour, tone), owner)
+
+    def _trunk(self) -> None:
+        look, levels = self.look, [row[0] for row in _TRUNK]
+        bare = look.skirt or look.trousers
+        self._hulls(levels[: _BELT + 1], look.legs if bare else look.shirt, self.owners["pelvis"])
+        self._hulls([0.7, *levels[_BELT:]], look.shirt, self.owners["torso"])
+        front = self.figure.axes["chest"][2, 2]
+        if look.pattern == "halves":
+            self._hulls([0.7, 1.0, 1.35], look.accent, self.owners["torso"])
+        elif look.pattern == "stripes":
+            for level in (0.85, 1.1, 1.35, 1.6):
+                self._stripe(level, look.accent)
+        elif look.pattern == "print" and front > 0.2:
+            self._patch(1.3, 1.65, 50, look.accent)
+        elif look.pattern == "jacket" and front > 0.1:
+            self._patch(0.7, 1.95, 18, look.accent)
+        self._collar(front)
+        if look.bag and front > 0:
+            self._straps()
+
+    def _stripe(self, level: float, colour: Colour) -> None:
+        """A band around the trunk, as far as it faces the viewer."""
+        facing = -np.angle(complex(*self.figure.axes["chest"][2, [0, 2]]).conjugate())
+        arc = facing + np.linspace(-1.45, 1.45, 9)
+        width = 0.02 * self.figure.scale
+        self.canvas.line(self._between(level, arc), width, colour, self.owners["torso"])
+
+    def _patch(self, low: float, high: float, degrees: float, colour: Colour) -> None:
+        """An area on the chest, `degrees` to either side of its middle."""
+        arc = np.deg2rad(90 + np.array([-degrees, 0, degrees]))
+        corners = np.concatenate([self._between(low, arc), self._between(high, arc)])
+        self.canvas.hull(corners, colour, self.owners["torso"])
+
+    def _collar(self, front: float) -> None:
+        """A neckline in front, a straight seam on the back."""
+        owner, look = self.owners["torso"], self.look
+        if front > 0.1:
+            low = self._between(1.72, np.deg2rad([90.0]))
+            edge = self._between(1.98, np.deg2rad([50.0, 130.0]))
+            skin = look.hair if look.haircut == "scarf" else look.skin
+            self.canvas.polygon(np.concatenate([edge, low]), toned(skin, 0.9), owner)
+        elif front < -0.1:
+            seam = self._between(1.9, np.deg2rad([-130.0, -90.0, -50.0]))
+            self.canvas.line(seam, 0.012 * self.figure.scale, toned(look.shirt, 0.6), owner)
+
+    def _straps(self) -> None:
+        for degrees in (45.0, 135.0):
+            levels = (1.0, 1.5, 1.9)
+            strap = [self._between(level, np.deg2rad([degrees]))[0] for level in levels]
+            width = 0.022 * self.figure.scale
+            self.canvas.line(np.stack(strap), width, self.look.bag_colour, self.owners["torso"])
+
+    def _bag(self) -> None:
+        """A box on the back."""
+        body, axes, scale = self.figure.body, self.figure.axes["chest"], self.figure.scale
+        middle = (self.points["neck"] + self.points["waist"]) / 2
+        corners = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-0.125, -0.05)])
+        corners = corners * scale * (0.85 * body.shoulder, 0.085, self.figure.body.girth)
+        corners = middle + corners @ axes.T
+        owner, colour = self.owners["bag"], self.look.bag_colour
+        self.canvas.hull(corners, toned(colour, 0.6), owner)
+        centre = corners.mean(axis=0)
+        self.canvas.hull(centre + 0.86 * (corners - centre), colour, owner)
+        pocket = centre + (0.55, 0.4, 1.0) * (corners[[0, 2, 4, 6]] - centre) @ np.eye(3)
+        self.canvas.hull(pocket - 0.03 * scale * axes[:, 1], toned(colour, 0.75), owner)
+
+    def _skirt(self) -> None:
+        hem = []
+        radius = 0.055 * self.thick
+        for side in SIDES:
+            hip, knee = self.points[f"{side}_hip"], self.points[f"{side}_knee"]
+            end = (hip + self.look.skirt * (knee - hip))[:2]
+            circle = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1)
+            hem.append(end + radius * circle)
+        cloth = np.concatenate([self._between(0.75)[:, :2], self._between(0.1)[:, :2], *hem])
+        owner, colour = self.owners["skirt"], self.look.legs
+        self.canvas.hull(cloth, toned(colour, 0.6), owner)
+        centre = cloth.mean(axis=0)
+        self.canvas.hull(centre + 0.9 * (cloth - centre), colour, owner)
+
+    def _head(self) -> None:
+        paint_head(self.canvas, self.figure, self.look, self.owners)
+
+    def _hair(self) -> None:
+        paint_hair_behind(self.canvas, self.figure, self.look, self.owners["hair"])
+
+    def _seat(self) -> None:
+        """A box below the pelvis; it is no part of the figure."""
+        width, scale = 0.12 * self.thick, self.figure.scale
+        top = self.points["pelvis"][:2] + np.array([0, 0.045 * self.thick])
+        foot = max(self.points["left_heel"][1], self.points["right_heel"][1])
+        low = max(foot, top[1] + 0.1 * scale)
+        colour = toned(self.look.bag_colour, 0.8)
+        x = top[0]
+        corners = np.array(
+            [[x - width, top[1]], [x + width, top[1]], [x + width, low], [x - width, low]]
+        )
+        self.canvas.polygon(corners, toned(colour, 0.7), THING)
+        corners[2:, 1] = top[1] + 0.03 * scale
+        self.canvas.polygon(corners, colour, THING)

@@ -1,0 +1,190 @@
+"""A picture of several people: who is in it, where they stand, and what is left visible of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.random import Generator
+
+from datasets.figures.body import Figure, moved, place, random_body, random_pose
+from datasets.figures.canvas import NOBODY, THING, Canvas
+from datasets.figures.looks import Look, random_look
+from datasets.figures.painter import PARTS, Painter
+from datasets.figures.scenery import background, grain, paint_distractor, paint_occluder
+
+FINER = 2  # the canvas has this many pixels for one of the picture
+LEAST_SHOWN = 0.35  # share of a figure's pixels below which it leaves the scene
+_JOINTS = tuple(
+    f"{side}_{joint}"
+    for side in ("left", "right")
+    for joint in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle", "eye")
+)
+
+
+@dataclass(frozen=True)
+class Person:
+    """A figure on the canvas, in the canvas' pixels.
+
+    Attributes:
+        figure: where its joints are.
+        look: what it wears.
+        owners: numbers of its parts in the canvas' fourth channel.
+        mask: (h, w) bool; what is seen of it.
+    """
+
+    figure: Figure
+    look: Look
+    owners: dict[str, int]
+    mask: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Thing:
+    """An occluder; what it looks like follows from its own seed."""
+
+    seed: int
+    centre: np.ndarray
+    size: float
+
+
+def draw_scene(rng: Generator, size: int) -> tuple[np.ndarray, np.ndarray, list[Person]]:
+    """Draws a picture at twice its size.
+
+    Returns:
+        image (size, size, 3) uint8 RGB, canvas (2 size, 2 size, 4) uint8 with owners, and 1 to 4
+        people from far to near.
+    """
+    side = FINER * size
+    angle = rng.uniform(-0.85, 0.85) * np.pi / 2
+    light = np.array([np.sin(angle), -np.cos(angle)])
+    horizon = float(rng.uniform(0.3, 0.75)) * side
+    empty = background(rng, size, horizon / FINER)
+    empty = cv2.resize(empty, (side, side), interpolation=cv2.INTER_LINEAR)
+    canvas = Canvas(empty, light)
+    for _ in range(rng.integers(2, 8)):
+        paint_distractor(canvas, rng, NOBODY)
+    people = _cast(rng, side)
+    things = _things(rng, side, people)
+    painted, masks = _paint(empty, light, people, things)
+    while True:
+        shown = [now.sum() >= LEAST_SHOWN * alone for now, alone in masks]
+        if all(shown):
+            break
+        if any(shown):
+            people = [person for person, keep in zip(people, shown, strict=True) if keep]
+        else:
+            things = []
+        painted, masks = _paint(empty, light, people, things)
+    shown_people = [
+        Person(figure, look, _owners(i), mask)
+        for i, ((figure, look), (mask, _)) in enumerate(zip(people, masks, strict=True))
+    ]
+    return _developed(rng, painted, size), painted, shown_people
+
+
+def _owners(index: int) -> dict[str, int]:
+    first = 1 + index * len(PARTS)
+    return {part: first + i for i, part in enumerate(PARTS)}
+
+
+def _cast(rng: Generator, side: int) -> list[tuple[Figure, Look]]:
+    """1 to 4 figures, far ones first."""
+    count = int(rng.choice(4, p=(0.2, 0.3, 0.3, 0.2))) + 1
+    common = np.exp(rng.uniform(np.log(0.42), np.log(1.0))) * (1.1 - 0.08 * count)
+    pitch = float(rng.uniform(0, 18))
+    slots = rng.permutation(count)
+    people = []
+    for slot in slots:
+        x = ((slot + 0.5) / count + rng.normal(0, 0.11)) * side
+        scale = common * rng.uniform(0.75, 1.3) * side
+        for _ in range(20):
+            figure = _stood(rng, x, scale, pitch, side)
+            if _inside(figure, side) >= 0.5:
+                people.append((figure, random_look(rng)))
+                break
+            x += 0.3 * (side / 2 - x)
+    return sorted(people, key=lambda person: person[0].scale * rng.uniform(0.85, 1.15))
+
+
+def _stood(rng: Generator, x: float, scale: float, pitch: float, side: int) -> Figure:
+    """A random figure; the middle of what it spans is near the middle of the picture's height."""
+    pose, sitting = random_pose(rng)
+    figure = place(random_body(rng), pose, scale, pitch, sitting)
+    rows = np.array([point[1] for point in figure.points.values()])
+    middle = side * (0.52 + rng.normal(0, 0.09)) + rng.uniform(0, 0.25) * max(0, scale - side)
+    return moved(figure, np.array([x, middle - (rows.min() + rows.max()) / 2, 0.0]))
+
+
+def _inside(figure: Figure, side: int) -> float:
+    """Share of the joints inside the picture."""
+    places = np.stack([figure.points[name][:2] for name in _JOINTS])
+    return float(((places > 2) & (places < side - 3)).all(axis=1).mean())
+
+
+def _things(rng: Generator, side: int, people: list[tuple[Figure, Look]]) -> list[_Thing]:
+    """Up to three occluders; entry i stands before person i, None before nobody."""
+    things = []
+    for figure, _ in people:
+        if rng.random() < 0.28:
+            joint = figure.points[_JOINTS[rng.integers(len(_JOINTS))]][:2]
+            centre = joint + rng.normal(0, 0.08, size=2) * figure.scale
+            size = float(rng.uniform(0.3, 0.8)) * figure.scale
+            things.append(_Thing(int(rng.integers(2**32)), centre, min(size, 0.7 * side)))
+        else:
+            things.append(None)
+    return things
+
+
+def _paint(
+    empty: np.ndarray,
+    light: np.ndarray,
+    people: Sequence[tuple[Figure, Look]],
+    things: Sequence[_Thing | None],
+) -> tuple[np.ndarray, list[tuple[np.ndarray, int]]]:
+    """Paints people and things over a background.
+
+    Returns:
+        canvas, and for each person the mask of what is seen of it and how many pixels it would
+        have with nobody in front.
+    """
+    canvas = Canvas(empty.copy(), light)
+    for figure, _ in people:
+        _shade(canvas, figure)
+    alone = []
+    for i, (figure, look) in enumerate(people):
+        Painter(canvas, figure, look, 1 + i * len(PARTS)).paint()
+        alone.append(int(_mask(canvas.pixels, i).sum()))
+        if i < len(things) and things[i] is not None:
+            thing = things[i]
+            paint_occluder(
+                canvas, np.random.default_rng(thing.seed), thing.centre, thing.size, THING
+            )
+    masks = [_mask(canvas.pixels, i) for i in range(len(people))]
+    return canvas.pixels, list(zip(masks, alone, strict=True))
+
+
+def _mask(pixels: np.ndarray, index: int) -> np.ndarray:
+    first = 1 + index * len(PARTS)
+    return (pixels[..., 3] >= first) & (pixels[..., 3] < first + len(PARTS))
+
+
+def _shade(canvas: Canvas, figure: Figure) -> None:
+    feet = [figure.points[f"{side}_heel"] for side in ("left", "right")]
+    low = max(foot[1] for foot in feet) + 0.02 * figure.scale
+    centre = np.array([(feet[0][0] + feet[1][0]) / 2, low])
+    canvas.shadow(centre, (0.22 * figure.scale, 0.05 * figure.scale), 0.5)
+
+
+def _developed(rng: Generator, painted: np.ndarray, size: int) -> np.ndarray:
+    """The picture at its size, with the faults of a camera: exposure, blur, noise."""
+    small = cv2.resize(painted, (size, size), interpolation=cv2.INTER_AREA)[..., :3]
+    if rng.random() < 0.2:
+        small = cv2.GaussianBlur(small, (0, 0), float(rng.uniform(0.4, 0.9)))
+    gain, offset = rng.uniform(0.75, 1.15), rng.uniform(-18, 18)
+    noise = float(rng.choice([rng.uniform(1, 6), rng.uniform(6, 18)], p=(0.7, 0.3)))
+    picture = small * np.float32(gain) + np.float32(offset)
+    picture += np.float32(noise) * grain(rng, size)
+    return np.clip(picture, 0, 255).astype(np.uint8)

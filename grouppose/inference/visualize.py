@@ -1,0 +1,210 @@
+"""Draws poses onto pictures, and pictures side by side."""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from grouppose.errors import InputError
+from grouppose.skeleton import COCO, Skeleton
+
+Colour = tuple[int, int, int]
+
+# First and last hue of a side's limbs, of 1. A person's left is cold, the right is warm.
+_HUES = {"left": (0.48, 0.60), "right": (0.99, 1.09), "middle": (0.24, 0.36)}
+_OUTLINE = (22, 22, 26)
+_GOLDEN = 0.618034  # steps of this size around the colour circle never come close to each other
+_SHIFT = 4  # fractional bits of cv2's coordinates
+_LIMIT = 1e6  # pixels; keeps far-off points inside cv2's integers
+
+
+def draw_poses(
+    image: np.ndarray,
+    keypoints: np.ndarray,
+    scores: np.ndarray | None = None,
+    skeleton: Skeleton = COCO,
+    visible: np.ndarray | None = None,
+    threshold: float = 0.3,
+    ids: Sequence[int] | None = None,
+) -> np.ndarray:
+    """Draws the skeletons of people; a person's left is blue, the right red, the middle green.
+
+    Each person has a colour of its own in the torso and around the keypoints.
+
+    Args:
+        image: (H, W, 3) uint8 RGB; stays as it is.
+        keypoints: (n, K, 2) x, y in pixels, pixel centres at whole numbers; n may be 0.
+        scores: (n,); people below the threshold are left out and the best are drawn last.
+            None: everybody is drawn.
+        skeleton: names and limbs of the K keypoints.
+        visible: (n, K) bool; keypoints that are not visible are left out with their limbs.
+        threshold: least score to draw.
+        ids: n numbers of people, written beside them; a number has the same colour in every
+            picture. None: colours go by the order of people.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+    """
+    drawn = _checked_copy(image)
+    keypoints = np.asarray(keypoints, dtype=np.float64)
+    if len(keypoints) == 0:
+        return drawn
+    if keypoints.shape[1:] != (skeleton.num_keypoints, 2):
+        raise InputError(
+            f"keypoints have shape {keypoints.shape}, expected (n, {skeleton.num_keypoints}, 2) "
+            "for this skeleton; is it the one of the model?"
+        )
+    shown = np.isfinite(keypoints).all(axis=-1)
+    if visible is not None:
+        shown &= np.asarray(visible, dtype=bool)
+    width = line_width(image)
+    for i in _drawing_order(len(keypoints), scores, threshold):
+        number = i if ids is None else int(ids[i])
+        _draw_person(drawn, keypoints[i], shown[i], skeleton, person_colour(number), width)
+        if ids is not None and shown[i].any():
+            _write_number(drawn, keypoints[i][shown[i]], number, width)
+    return drawn
+
+
+def draw_grid(images: Sequence[np.ndarray], columns: int = 4) -> np.ndarray:
+    """Puts pictures side by side, row by row, on white.
+
+    Args:
+        images: each (h, w, 3) uint8 RGB; smaller ones are centred in cells of the largest size.
+        columns: pictures in a row.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+    """
+    if not len(images) or columns < 1:
+        raise InputError(
+            f"a grid of {len(images)} pictures in {columns} columns; expected at least one of each"
+        )
+    images = [_checked_copy(image) for image in images]
+    height = max(image.shape[0] for image in images)
+    width = max(image.shape[1] for image in images)
+    gap = max(2, min(height, width) // 48)
+    columns = min(columns, len(images))
+    rows = -(-len(images) // columns)
+    shape = (rows * (height + gap) + gap, columns * (width + gap) + gap, 3)
+    grid = np.full(shape, 255, dtype=np.uint8)
+    for i, image in enumerate(images):
+        h, w = image.shape[:2]
+        top = gap + i // columns * (height + gap) + (height - h) // 2
+        left = gap + i % columns * (width + gap) + (width - w) // 2
+        grid[top : top + h, left : left + w] = image
+    return grid
+
+
+def line_width(image: np.ndarray) -> int:
+    """Pixels of a limb's line that is easy to see in a picture of this size."""
+    return max(1, round(0.0065 * float(np.sqrt(image.shape[0] * image.shape[1]))))
+
+
+def limb_colours(skeleton: Skeleton) -> list[Colour]:
+    """A colour for each limb; its hue says left, right or middle and changes along the body."""
+    sides = [_side(skeleton.names[a], skeleton.names[b]) for a, b in skeleton.limbs]
+    colours = []
+    for i, side in enumerate(sides):
+        share = sides[:i].count(side) / max(1, sides.count(side) - 1)
+        first, last = _HUES[side]
+        colours.append(_rgb(first + share * (last - first), 0.86, 1.0))
+    return colours
+
+
+def person_colour(number: int) -> Colour:
+    """The colour of a person, the same wherever the number appears."""
+    return _rgb(0.13 + _GOLDEN * number, 0.55, 1.0 - 0.12 * (number % 3))
+
+
+def _rgb(hue: float, saturation: float, value: float) -> Colour:
+    red, green, blue = colorsys.hsv_to_rgb(hue % 1, saturation, value)
+    return round(255 * red), round(255 * green), round(255 * blue)
+
+
+def _side(*names: str) -> str:
+    """The side that all names agree on; a name without a side agrees with either."""
+    sides = {side for side in ("left", "right") for name in names if side in name.split("_")}
+    return sides.pop() if len(sides) == 1 else "middle"
+
+
+def _checked_copy(image: np.ndarray) -> np.ndarray:
+    if getattr(image, "ndim", 0) != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        found = f"{getattr(image, 'dtype', type(image).__name__)} {getattr(image, 'shape', '')}"
+        raise InputError(
+            f"a picture is {found.strip()}, expected uint8 (height, width, 3), RGB; convert it"
+        )
+    return np.array(image, order="C")
+
+
+def _drawing_order(people: int, scores: np.ndarray | None, threshold: float) -> list[int]:
+    """Who is drawn, the best last."""
+    if scores is None:
+        return list(range(people))
+    scores = np.asarray(scores, dtype=np.float64)
+    if scores.shape != (people,):
+        raise InputError(f"{people} people but scores of shape {scores.shape}; give one each")
+    order = np.argsort(scores, kind="stable").tolist()
+    return [i for i in order if scores[i] >= threshold]
+
+
+def _draw_person(
+    canvas: np.ndarray,
+    points: np.ndarray,
+    shown: np.ndarray,
+    skeleton: Skeleton,
+    colour: Colour,
+    width: int,
+) -> None:
+    """Torso, dark outline, coloured limbs, keypoints: in this order."""
+    fixed = np.rint(np.clip(points, -_LIMIT, _LIMIT) * 2**_SHIFT).astype(np.int32)
+    _fill_torso(canvas, fixed, shown, skeleton, colour)
+    limbs = [
+        (fixed[a].tolist(), fixed[b].tolist(), limb_colour)
+        for (a, b), limb_colour in zip(skeleton.limbs, limb_colours(skeleton), strict=True)
+        if shown[a] and shown[b]
+    ]
+    for a, b, _ in limbs:
+        cv2.line(canvas, a, b, _OUTLINE, width + 2, cv2.LINE_AA, _SHIFT)
+    for a, b, limb_colour in limbs:
+        cv2.line(canvas, a, b, limb_colour, width, cv2.LINE_AA, _SHIFT)
+    radius = (0.5 + 0.75 * width) * 2**_SHIFT
+    for point in fixed[shown].tolist():
+        for share, fill in ((1.45, _OUTLINE), (1.0, colour)):
+            cv2.circle(canvas, point, round(share * radius), fill, -1, cv2.LINE_AA, _SHIFT)
+
+
+def _fill_torso(
+    canvas: np.ndarray,
+    fixed: np.ndarray,
+    shown: np.ndarray,
+    skeleton: Skeleton,
+    colour: Colour,
+) -> None:
+    """Lays a person's colour thinly over the trunk, where the skeleton has one."""
+    corners = ("left_shoulder", "right_shoulder", "right_hip", "left_hip")
+    if not set(corners) <= set(skeleton.names):
+        return
+    indices = [skeleton.names.index(name) for name in corners]
+    if not shown[indices].all():
+        return
+    filled = canvas.copy()
+    hull = cv2.convexHull(fixed[indices])
+    cv2.fillConvexPoly(filled, hull, colour, cv2.LINE_AA, _SHIFT)
+    cv2.addWeighted(filled, 0.35, canvas, 0.65, 0, dst=canvas)
+
+
+def _write_number(canvas: np.ndarray, points: np.ndarray, number: int, width: int) -> None:
+    """Above the highest keypoint, inside the picture."""
+    text, font = str(number), cv2.FONT_HERSHEY_DUPLEX
+    scale = 0.28 + 0.12 * width
+    (wide, high), _ = cv2.getTextSize(text, font, scale, 1)
+    x, y = points[points[:, 1].argmin()]
+    x = int(np.clip(x - wide / 2, 0, max(0, canvas.shape[1] - wide)))
+    y = int(np.clip(y - 4 * width, high + 1, canvas.shape[0] - 1))
+    colour = person_colour(number)
+    cv2.putText(canvas, text, (x, y), font, scale, _OUTLINE, 2 + width, cv2.LINE_AA)
+    cv2.putText(canvas, text, (x, y), font, scale, colour, max(1, width // 2), cv2.LINE_AA)
