@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +20,7 @@ from datasets.keypoints import KeypointDataset
 from datasets.transforms import Sizes
 from grouppose.batch import batch_images
 from grouppose.errors import InputError, MissingFileError
-from grouppose.skeleton import skeleton_of
+from grouppose.skeleton import CROWDPOSE, skeleton_of
 
 
 @dataclass(frozen=True)
@@ -81,6 +78,8 @@ def build_dataset(split: str, cfg: Mapping) -> KeypointDataset:
             f"dataset_file is {cfg.dataset_file!r}, expected one of {', '.join(sorted(LAYOUTS))}"
         )
     layout = LAYOUTS[cfg.dataset_file]
+    if cfg.dataset_file == "synthetic" and skeleton_of(cfg.num_body_points) == CROWDPOSE:
+        layout = LAYOUTS["crowdpose"]  # drawn people with its keypoints come in its layout
     sizes = Sizes.from_settings(
         cfg.data_aug_scales,
         cfg.data_aug_max_size,
@@ -135,47 +134,19 @@ def _folder(cfg: Mapping) -> Path:
         raise MissingFileError("no folder of the data set is given; set --coco_path")
     folder = Path(cfg.coco_path)
     if cfg.dataset_file == "synthetic":
-        _write_synthetic(folder, cfg)
+        from datasets.synthetic import write_dataset  # only this set needs its drawing code
+
+        write_dataset(
+            folder,
+            train=cfg.synthetic_train,
+            val=cfg.synthetic_val,
+            seed=cfg.synthetic_seed,
+            size=cfg.synthetic_size,
+            skeleton=skeleton_of(cfg.num_body_points),
+        )
     if not folder.is_dir():
         raise MissingFileError(f"no folder {folder}; set --coco_path to the data set's")
     return folder
-
-
-def _write_synthetic(folder: Path, cfg: Mapping) -> None:
-    """Writes the synthetic set beside `folder` and renames it: nobody sees half of one.
-
-    The settings are noted in the folder, so that a set made with others isn't taken for this one.
-    """
-    settings = {
-        "train": cfg.synthetic_train,
-        "val": cfg.synthetic_val,
-        "seed": cfg.synthetic_seed,
-        "size": cfg.synthetic_size,
-    }
-    noted = {**settings, "num_body_points": cfg.num_body_points}
-    note = "synthetic.json"
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        from datasets.synthetic import write_dataset  # only this set needs its drawing code
-
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        partial = folder.with_name(f".{folder.name}.{os.getpid()}")
-        write_dataset(partial, **settings, skeleton=skeleton_of(cfg.num_body_points))
-        (partial / note).write_text(json.dumps(noted))
-        try:
-            partial.rename(folder)
-        except OSError:  # another process was faster; its set is the same
-            shutil.rmtree(partial)
-            if not (folder / note).is_file():
-                raise
-    if (folder / note).is_file():
-        found = json.loads((folder / note).read_text())
-        differing = [key for key in noted if found.get(key) != noted[key]]
-        if differing:
-            raise InputError(
-                f"{folder} holds a synthetic set with "
-                + ", ".join(f"{key} {found.get(key)} instead of {noted[key]}" for key in differing)
-                + "; give another --coco_path or remove the folder"
-            )
 
 
 def collate(
