@@ -187,14 +187,21 @@ def evaluate_only(run: Run) -> None:
             )
 
 
-def drawn_samples(dataset: Any, people: Sequence[dict[str, Any]]) -> list[tuple[Any, Any]]:
-    """The first pictures of a set with their people, in pixels of those pictures."""
+def drawn_samples(dataset: Any, people: Sequence[dict[str, Any]]) -> list[tuple]:
+    """The first pictures of a set, the people found on them, their scores and the labels."""
+    import torch
+
+    from datasets.evaluate import PERSON
+
     samples = []
-    for index, found in enumerate(people):
-        image, target = dataset[index]
-        scale = image.new_tensor(image.shape[-2:]).double() / target["orig_size"]
-        keypoints = (found["keypoints"] * scale.flip(0)).float()
-        samples.append((image, {**found, "keypoints": keypoints}))
+    for found, (image, target) in zip(people, dataset, strict=False):
+        size = target["orig_size"].new_tensor(image.shape[-2:])
+        scale = (size / target["orig_size"]).flip(0)
+        found = {name: value[found["labels"] == PERSON] for name, value in found.items()}
+        points = target["keypoints"] * size.flip(0)
+        labels = torch.cat([points, target["visible"][..., None]], -1).numpy()
+        keypoints = (found["keypoints"] * scale).numpy()
+        samples.append((image.permute(1, 2, 0).numpy(), keypoints, found["scores"].numpy(), labels))
     return samples
 
 
@@ -224,6 +231,7 @@ def train(run: Run) -> None:
     from util import distributed, engine
     from util.log import logger
     from util.optim import Schedule
+    from util.plots import plot_curves
 
     settings = run.settings
     state = build_state(run)
@@ -250,6 +258,8 @@ def train(run: Run) -> None:
             ema=state.ema if epoch >= settings.ema_epoch else None,
         )
         finish_epoch(run, state, folder, losses, began)
+    if distributed.is_main() and (folder / "log.txt").exists():
+        plot_curves([folder / "log.txt"], folder / "curves.png")
     logger.info(f"{state.epoch} epochs in {state.minutes:.1f} minutes; see {folder}")
 
 
@@ -297,10 +307,9 @@ def parallel(run: Run) -> torch.nn.Module:
 def finish_epoch(
     run: Run, state: TrainingState, folder: Path, losses: dict[str, float], began: float
 ) -> None:
-    """Evaluates if it is time to, then writes checkpoints, the line of log.txt and the curves."""
+    """Evaluates if it is time to, then writes checkpoints and the line of log.txt."""
     from util import distributed
     from util.log import append_log
-    from util.plots import plot_curves
     from util.state import save_checkpoints
 
     settings = run.settings
@@ -331,7 +340,6 @@ def finish_epoch(
         }
         append_log(folder / "log.txt", entry)
         report_epoch(entry)
-        plot_curves([folder / "log.txt"], folder / "curves.png")
 
 
 def report_epoch(entry: dict[str, float]) -> None:

@@ -148,6 +148,25 @@ def test_evaluation_repeats_the_numbers_of_training(trained, data, tmp_path, cap
     assert all(len(result["keypoints"]) == 51 for result in results)
 
 
+def test_drawn_people_are_in_pixels_of_the_drawn_picture():
+    target = {
+        "orig_size": torch.tensor([100, 400]),  # drawn at half its height, a quarter of its width
+        "keypoints": torch.tensor([[[0.5, 0.2]]]),
+        "visible": torch.tensor([[True]]),
+    }
+    dataset = [(torch.zeros(3, 50, 100, dtype=torch.uint8), target)] * 2
+    found = {
+        "scores": torch.tensor([0.9, 0.8]),
+        "labels": torch.tensor([0, 1]),  # the other class is not a person
+        "keypoints": torch.tensor([[[1.0, 1.0]], [[40.0, 60.0]]]),
+    }
+    ((image, keypoints, scores, truth),) = main.drawn_samples(dataset, [found])
+    assert image.shape == (50, 100, 3)
+    assert keypoints.tolist() == [[[10, 30]]]
+    assert scores.tolist() == pytest.approx([0.8])
+    assert truth.tolist() == [[[50, 10, 1]]]
+
+
 def test_finetuning_keeps_what_is_not_ignored(trained, data, tmp_path, monkeypatch):
     monkeypatch.setattr(engine, "train_one_epoch", lambda *_, **__: {"loss": 0.0})
     path = trained / "checkpoint.pth"

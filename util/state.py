@@ -116,8 +116,9 @@ def save_checkpoints(
     if not distributed.is_main():
         return
     names = ["checkpoint.pth"]
+    due = state.epoch % settings["save_checkpoint_interval"] == 0
     drops = settings["lr_schedule"] == "step" and state.epoch % settings["lr_drop"] == 0
-    if drops or state.epoch % settings["save_checkpoint_interval"] == 0:
+    if due or drops:
         names.append(f"checkpoint{state.epoch - 1:04}.pth")
     if improved.get("regular"):
         names.append("checkpoint_best_regular.pth")
