@@ -7,6 +7,7 @@ import logging
 import math
 import sys
 import time
+import warnings
 from collections import deque
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,7 @@ def set_up(info_file: Path | None = None) -> None:
     logger.propagate = False
     logger.setLevel(logging.INFO if distributed.is_main() else logging.CRITICAL)
     if not distributed.is_main():
+        warnings.simplefilter("ignore")  # rank 0 gives the same ones
         return
     console = _AboveTheBar()
     console.setFormatter(_Console())
