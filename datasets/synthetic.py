@@ -32,6 +32,7 @@ from grouppose.inference.visualize import draw_grid, draw_poses
 from grouppose.skeleton import COCO, CROWDPOSE, Skeleton
 
 RECIPE = "synthetic.json"
+DRAWING = 1  # goes up when the same arguments give other pictures
 VAL_INDEX = 10_000_000  # index of the first picture that is not for training
 _POINTS = {"head": "top_head"}  # a keypoint's name -> the figure's point of another name
 WORTH_A_PROCESS = 1500  # pictures; starting processes takes seconds
@@ -77,15 +78,12 @@ def _annotation(canvas: np.ndarray, person: Person, skeleton: Skeleton) -> dict[
         x, y = (point - (FINER - 1) / 2) / FINER if v else (0.0, 0.0)
         keypoints += [round(float(x), 2), round(float(y), 2), v]
         labelled += v > 0
-    rows = np.flatnonzero(person.mask.any(axis=1))
-    columns = np.flatnonzero(person.mask.any(axis=0))
-    low = np.array([columns[0], rows[0]]) / FINER
-    high = np.array([columns[-1] + 1, rows[-1] + 1]) / FINER
+    box = np.array(cv2.boundingRect(person.mask.view(np.uint8))) / FINER
     return {
         "keypoints": keypoints,
         "num_keypoints": labelled,
-        "bbox": [*low.tolist(), *(high - low).tolist()],
-        "area": int(person.mask.sum()) / FINER**2,
+        "bbox": box.tolist(),
+        "area": np.count_nonzero(person.mask) / FINER**2,
     }
 
 
@@ -120,12 +118,18 @@ def write_dataset(
         "seed": seed,
         "size": size,
         "num_body_points": skeleton.num_keypoints,
+        "drawing": DRAWING,
     }
     _check_recipe(recipe)
     if _is_there(folder, recipe):
         return
-    folder.parent.mkdir(parents=True, exist_ok=True)
     part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    try:
+        part.mkdir(parents=True)
+    except OSError as error:
+        raise InputError(
+            f"cannot make a folder beside {folder} ({error.strerror}); give another folder"
+        ) from error
     if workers is None:
         workers = 2 if train + val >= WORTH_A_PROCESS and (os.cpu_count() or 1) > 1 else 1
     try:
@@ -133,8 +137,9 @@ def write_dataset(
         (part / RECIPE).write_text(json.dumps(recipe) + "\n", encoding="utf-8")
         try:
             part.rename(folder)
-        except OSError:  # another process was faster; its set is the same or reported
-            _is_there(folder, recipe)
+        except OSError:  # another process was faster
+            if not _is_there(folder, recipe):
+                raise
     finally:
         shutil.rmtree(part, ignore_errors=True)
 

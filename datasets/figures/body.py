@@ -131,7 +131,7 @@ def random_body(rng: Generator) -> Body:
         torso=0.295 * rest * jitter[2],
         arm=0.165 * rest * jitter[3],
         leg=0.238 * rest * jitter[4],
-        girth=float(rng.uniform(0.9, 1.35)),
+        girth=float(rng.uniform(0.95, 1.4)),
     )
 
 
@@ -140,9 +140,10 @@ def random_pose(rng: Generator) -> tuple[Pose, bool]:
     legs = list(LEGS)[rng.choice(len(LEGS), p=LEG_SHARES)]
     order = int(rng.integers(2))
     thighs = LEGS[legs] if order else LEGS[legs][::-1]
-    facing = rng.choice(4, p=(0.42, 0.28, 0.15, 0.15))
+    facing = rng.choice(4, p=(0.48, 0.24, 0.14, 0.14))
     yaw = (rng.normal(0, 25), rng.normal(180, 25), rng.normal(90, 25), rng.normal(-90, 25))[facing]
-    roll = rng.normal(0, 5) if rng.random() < 0.92 else rng.uniform(-100, 100)
+    tumbling = legs != "sit" and rng.random() < 0.09
+    roll = rng.uniform(-100, 100) if tumbling else rng.normal(0, 5)
     pose = Pose(
         yaw=float(yaw),
         roll=float(roll),

@@ -11,8 +11,8 @@ NOBODY = 0  # owner of the background
 THING = 255  # owner of furniture and of what stands in front of people
 
 _SHIFT = 4  # fractional bits of cv2's coordinates
-_LIMIT = 4000.0  # pixels; keeps far-off points inside cv2's integers
-_ARC = np.linspace(np.pi / 2, 3 * np.pi / 2, 9)
+_ARC = np.exp(1j * np.linspace(np.pi / 2, 3 * np.pi / 2, 9))  # half a circle
+_ROUND = np.concatenate([_ARC, -_ARC])
 
 
 def toned(colour: Colour, factor: float) -> Colour:
@@ -23,7 +23,18 @@ def toned(colour: Colour, factor: float) -> Colour:
 
 
 def _fixed(points: np.ndarray) -> np.ndarray:
-    return np.rint(np.clip(points, -_LIMIT, _LIMIT) * 2**_SHIFT).astype(np.int32)
+    return np.rint(points * 2**_SHIFT).astype(np.int32)
+
+
+def _limb(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Directions (n, 2) around a limb, and the end (n, 2) that each starts from."""
+    (ax, ay), (bx, by) = a[:2].tolist(), b[:2].tolist()
+    along = complex(bx - ax, by - ay)
+    turned = _ROUND * (along / abs(along) if along else 1.0)
+    centres = np.empty((len(_ROUND), 2))
+    centres[: len(_ARC)] = ax, ay
+    centres[len(_ARC) :] = bx, by
+    return turned.view(np.float64).reshape(-1, 2), centres
 
 
 class Canvas:
@@ -74,27 +85,29 @@ class Canvas:
         self, a: np.ndarray, b: np.ndarray, radii: tuple[float, float], colour: Colour, owner: int
     ) -> None:
         """Fills a limb from a to b with a radius at either end."""
-        dx, dy = b[:2] - a[:2]
-        angles = np.concatenate([_ARC, _ARC + np.pi]) + np.arctan2(dy, dx)
-        points = np.stack([np.cos(angles), np.sin(angles)], axis=1)
-        points[: len(_ARC)] = points[: len(_ARC)] * radii[0] + a[:2]
-        points[len(_ARC) :] = points[len(_ARC) :] * radii[1] + b[:2]
+        directions, centres = _limb(a, b)
+        points = centres + np.repeat(radii, len(_ARC))[:, None] * directions
         cv2.fillConvexPoly(self.pixels, _fixed(points), (*colour, owner), cv2.LINE_8, _SHIFT)
 
     def round_limb(
         self, a: np.ndarray, b: np.ndarray, radii: tuple[float, float], colour: Colour, owner: int
     ) -> None:
         """A capsule that looks round: dark at its rim, bright towards the light."""
-        a, b = a[:2], b[:2]
-        self.capsule(a, b, radii, toned(colour, 0.6), owner)
+        directions, centres = _limb(a, b)
+        first, second = radii
         rim = max(0.7, 0.16 * max(radii))
-        shift = 0.5 * rim * self.light
-        inner = (max(0.5, radii[0] - rim), max(0.5, radii[1] - rim))
-        self.capsule(a + shift, b + shift, inner, colour, owner)
-        if min(radii) > 3:
-            shift = 0.36 * min(radii) * self.light
-            bright = (0.3 * radii[0], 0.3 * radii[1])
-            self.capsule(a + shift, b + shift, bright, toned(colour, 1.15), owner)
+        least, layers = min(radii), 3 if min(radii) > 3 else 2
+        widths = (
+            radii,
+            (max(0.5, first - rim), max(0.5, second - rim)),
+            (0.3 * first, 0.3 * second),
+        )
+        shifts = np.array([0.0, 0.5 * rim, 0.36 * least])[:, None] * self.light
+        widths = np.repeat(np.array(widths), len(_ARC), axis=1)
+        points = _fixed(centres + widths[..., None] * directions + shifts[:, None])
+        for layer, tone in zip(points[:layers], (0.6, 1.0, 1.15), strict=False):
+            value = (*toned(colour, tone), owner)
+            cv2.fillConvexPoly(self.pixels, layer, value, cv2.LINE_8, _SHIFT)
 
     def round_ball(self, centre: np.ndarray, radius: float, colour: Colour, owner: int) -> None:
         """A disc that looks like a ball."""

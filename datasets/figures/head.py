@@ -139,14 +139,12 @@ def _paint_skull(canvas: Canvas, figure: Figure, look: Look, owners: dict[str, i
     beard = (up < -0.36) & (ahead > 0.05) & look.beard & ~hair
     tone = 0.9 + 0.2 * (canvas.light[0] * dx + canvas.light[1] * dy) / reach
     tone = tone * (0.72 + 0.28 * np.minimum(1, 2.2 * np.sqrt(np.maximum(rest, 0) / square) / reach))
-    colours = np.where(
-        hair[..., None], look.hair, np.where(beard[..., None], toned(look.hair, 0.9), look.skin)
-    )
-    painted = np.empty((*inside.shape, 4), dtype=np.uint8)
-    painted[..., :3] = np.clip(colours * tone[..., None], 0, 255)
-    painted[..., 3] = np.where(hair, owners["hair"], owners["head"])
-    region = canvas.pixels[y0:y1, x0:x1]
-    region[inside] = painted[inside]
+    palette = np.array([look.skin, look.hair, toned(look.hair, 0.9)], dtype=np.float32)
+    kind = np.where(hair, 1, 2 * beard)[inside]
+    painted = np.empty((len(kind), 4), dtype=np.uint8)
+    painted[:, :3] = np.clip(palette[kind] * tone[inside, None], 0, 255)
+    painted[:, 3] = np.where(kind == 1, owners["hair"], owners["head"])
+    canvas.pixels[y0:y1, x0:x1][inside] = painted
 
 
 def _paint_face(canvas: Canvas, figure: Figure, look: Look, owner: int) -> None:

@@ -82,10 +82,10 @@ class Look:
     glasses: bool
 
 
-def random_colour(rng: Generator) -> Colour:
-    """Muted more often than bright, now and then grey."""
+def random_colour(rng: Generator, vivid: float = 1.0) -> Colour:
+    """Muted more often than bright, now and then grey; `vivid` scales the saturation."""
     hue, strength, value = rng.random(3)
-    saturation = 0.0 if strength < 0.18 else 0.2 + 0.75 * strength
+    saturation = 0.0 if strength < 0.18 else vivid * (0.2 + 0.7 * strength)
     hsv = np.array([[[179 * hue, 255 * saturation, 255 * (0.22 + 0.75 * value)]]], dtype=np.uint8)
     return tuple(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0, 0].tolist())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -58,6 +59,18 @@ class Painter:
         self.points = figure.points
         self.owners = {name: first_owner + i for name, i in _PART.items()}
         self.thick = figure.scale * figure.body.girth
+        self.sections = [self._ellipse(*row) for row in _TRUNK]
+
+    def _ellipse(self, level: float, joint: str, width: float, depth: float) -> np.ndarray:
+        """(3, 3): centre and the two half axes (to the left, ahead) of a section, see _TRUNK."""
+        names = ("pelvis", "waist", "neck")
+        low = min(1, max(0, int(level)))
+        a, b = self.points[names[low]], self.points[names[low + 1]]
+        axes = self.figure.axes["chest" if level > 1 else "pelvis"]
+        girth = 0.5 + 0.5 * self.figure.body.girth
+        half_width = width * getattr(self.figure.body, joint) * self.figure.scale * girth
+        centre = a + (level - low) * (b - a)
+        return np.stack([centre, half_width * axes[:, 0], depth * self.thick * axes[:, 2]])
 
     def paint(self) -> None:
         if self.figure.sitting:
@@ -152,44 +165,25 @@ class Painter:
         cap = toe + 0.12 * (heel - toe)
         self.canvas.ellipse(cap, (0.7 * front, 0.7 * front), toned(self.look.shoes, 1.35), owner)
 
-    def _level(self, level: float) -> tuple[np.ndarray, np.ndarray]:
-        """Centre and axes of the trunk's section at a level, see _TRUNK."""
-        names = ("pelvis", "waist", "neck")
-        low = min(1, max(0, int(level)))
-        a, b = self.points[names[low]], self.points[names[low + 1]]
-        axes = self.figure.axes["chest" if level > 1 else "pelvis"]
-        return a + (level - low) * (b - a), axes
-
-    def _section(
-        self, level: float, joint: str, width: float, depth: float, angles: np.ndarray = _ANGLES
-    ) -> np.ndarray:
-        """(n, 3) points around the trunk; angle 0 is its left, 90 degrees its front."""
-        centre, axes = self._level(level)
-        girth = 0.5 + 0.5 * self.figure.body.girth
-        half_width = width * getattr(self.figure.body, joint) * self.figure.scale * girth
-        half_depth = depth * self.thick
-        return (
-            centre
-            + np.outer(half_width * np.cos(angles), axes[:, 0])
-            + np.outer(half_depth * np.sin(angles), axes[:, 2])
-        )
-
-    def _between(self, level: float, angles: np.ndarray = _ANGLES) -> np.ndarray:
-        """(n, 3) points around the trunk at any level."""
-        rows = list(pairwise(_TRUNK))
-        low, high = next((a, b) for a, b in rows if level <= b[0] or b is _TRUNK[-1])
-        share = (level - low[0]) / (high[0] - low[0])
-        below, above = self._section(*low, angles), self._section(*high, angles)
-        return below + share * (above - below)
+    def _section(self, level: float, angles: np.ndarray = _ANGLES) -> np.ndarray:
+        """(n, 3) points around the trunk at a level; angle 0 is its left, 90 degrees its front."""
+        levels = [row[0] for row in _TRUNK]
+        high = min(max(1, bisect(levels, level)), len(_TRUNK) - 1)
+        share = (level - levels[high - 1]) / (levels[high] - levels[high - 1])
+        ellipse = (1 - share) * self.sections[high - 1] + share * self.sections[high]
+        return np.stack([np.ones_like(angles), np.cos(angles), np.sin(angles)], axis=1) @ ellipse
 
     def _hulls(self, levels: list[float], colour: Colour, owner: int) -> None:
         """The trunk between levels, with a dark rim."""
-        sections = [self._between(level)[:, :2] for level in levels]
-        for tone, width in ((0.6, 1.0), (1.0, 0.88)):
-            shift = (1 - width) * 0.05 * self.thick * self.canvas.light
-            for pair in pairwise(sections):
-                rings = [s.mean(axis=0) + shift + width * (s - s.mean(axis=0)) for s in pair]
-                self.canvas.hull(np.concatenate(rings), toned(colour, tone), owner)
+        sections = [self._section(level)[:, :2] for level in levels]
+        self._hull_pairs(sections, toned(colour, 0.6), owner)
+        light = 0.006 * self.thick * self.canvas.light
+        inner = [0.88 * points + (0.12 * points.mean(axis=0) + light) for points in sections]
+        self._hull_pairs(inner, colour, owner)
+
+    def _hull_pairs(self, sections: list[np.ndarray], colour: Colour, owner: int) -> None:
+        for pair in pairwise(sections):
+            self.canvas.hull(np.concatenate(pair), colour, owner)
 
     def _trunk(self) -> None:
         look, levels = self.look, [row[0] for row in _TRUNK]
@@ -212,33 +206,34 @@ class Painter:
 
     def _stripe(self, level: float, colour: Colour) -> None:
         """A band around the trunk, as far as it faces the viewer."""
-        facing = -np.angle(complex(*self.figure.axes["chest"][2, [0, 2]]).conjugate())
-        arc = facing + np.linspace(-1.45, 1.45, 9)
+        _, left, ahead = self.sections[-2]
+        facing = np.arctan2(ahead[2] / (ahead @ ahead), left[2] / (left @ left))
+        arc = facing + np.linspace(-1.4, 1.4, 9)
         width = 0.02 * self.figure.scale
-        self.canvas.line(self._between(level, arc), width, colour, self.owners["torso"])
+        self.canvas.line(self._section(level, arc), width, colour, self.owners["torso"])
 
     def _patch(self, low: float, high: float, degrees: float, colour: Colour) -> None:
         """An area on the chest, `degrees` to either side of its middle."""
         arc = np.deg2rad(90 + np.array([-degrees, 0, degrees]))
-        corners = np.concatenate([self._between(low, arc), self._between(high, arc)])
+        corners = np.concatenate([self._section(low, arc), self._section(high, arc)])
         self.canvas.hull(corners, colour, self.owners["torso"])
 
     def _collar(self, front: float) -> None:
         """A neckline in front, a straight seam on the back."""
         owner, look = self.owners["torso"], self.look
         if front > 0.1:
-            low = self._between(1.72, np.deg2rad([90.0]))
-            edge = self._between(1.98, np.deg2rad([50.0, 130.0]))
+            low = self._section(1.72, np.deg2rad([90.0]))
+            edge = self._section(1.98, np.deg2rad([50.0, 130.0]))
             skin = look.hair if look.haircut == "scarf" else look.skin
             self.canvas.polygon(np.concatenate([edge, low]), toned(skin, 0.9), owner)
         elif front < -0.1:
-            seam = self._between(1.9, np.deg2rad([-130.0, -90.0, -50.0]))
+            seam = self._section(1.9, np.deg2rad([-130.0, -90.0, -50.0]))
             self.canvas.line(seam, 0.012 * self.figure.scale, toned(look.shirt, 0.6), owner)
 
     def _straps(self) -> None:
         for degrees in (45.0, 135.0):
             levels = (1.0, 1.5, 1.9)
-            strap = [self._between(level, np.deg2rad([degrees]))[0] for level in levels]
+            strap = [self._section(level, np.deg2rad([degrees]))[0] for level in levels]
             width = 0.022 * self.figure.scale
             self.canvas.line(np.stack(strap), width, self.look.bag_colour, self.owners["torso"])
 
@@ -264,7 +259,7 @@ class Painter:
             end = (hip + self.look.skirt * (knee - hip))[:2]
             circle = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1)
             hem.append(end + radius * circle)
-        cloth = np.concatenate([self._between(0.75)[:, :2], self._between(0.1)[:, :2], *hem])
+        cloth = np.concatenate([self._section(0.75)[:, :2], self._section(0.1)[:, :2], *hem])
         owner, colour = self.owners["skirt"], self.look.legs
         self.canvas.hull(cloth, toned(colour, 0.6), owner)
         centre = cloth.mean(axis=0)

@@ -70,7 +70,7 @@ def draw_scene(rng: Generator, size: int) -> tuple[np.ndarray, np.ndarray, list[
     things = _things(rng, side, people)
     painted, masks = _paint(empty, light, people, things)
     while True:
-        shown = [now.sum() >= LEAST_SHOWN * alone for now, alone in masks]
+        shown = [np.count_nonzero(now) >= LEAST_SHOWN * alone for now, alone in masks]
         if all(shown):
             break
         if any(shown):
@@ -93,20 +93,29 @@ def _owners(index: int) -> dict[str, int]:
 def _cast(rng: Generator, side: int) -> list[tuple[Figure, Look]]:
     """1 to 4 figures, far ones first."""
     count = int(rng.choice(4, p=(0.2, 0.3, 0.3, 0.2))) + 1
-    common = np.exp(rng.uniform(np.log(0.42), np.log(1.0))) * (1.1 - 0.08 * count)
+    common = np.exp(rng.uniform(np.log(0.5), np.log(1.1))) * (1.1 - 0.08 * count)
     pitch = float(rng.uniform(0, 18))
-    slots = rng.permutation(count)
     people = []
-    for slot in slots:
-        x = ((slot + 0.5) / count + rng.normal(0, 0.11)) * side
-        scale = common * rng.uniform(0.75, 1.3) * side
-        for _ in range(20):
-            figure = _stood(rng, x, scale, pitch, side)
-            if _inside(figure, side) >= 0.5:
+    while not people:
+        for slot in rng.permutation(count):
+            x = ((slot + 0.5) / count + rng.normal(0, 0.11)) * side
+            scale = common * rng.uniform(0.75, 1.3) * side
+            figure = _placed(rng, x, scale, pitch, side)
+            if figure is not None:
                 people.append((figure, random_look(rng)))
-                break
-            x += 0.3 * (side / 2 - x)
     return sorted(people, key=lambda person: person[0].scale * rng.uniform(0.85, 1.15))
+
+
+def _placed(
+    rng: Generator, x: float, scale: float, pitch: float, side: int, tries: int = 20
+) -> Figure | None:
+    """A random figure near column x with at least half of its joints inside the picture."""
+    for _ in range(tries):
+        figure = _stood(rng, x, scale, pitch, side)
+        if _inside(figure, side) >= 0.5:
+            return figure
+        x += 0.3 * (side / 2 - x)
+    return None
 
 
 def _stood(rng: Generator, x: float, scale: float, pitch: float, side: int) -> Figure:
@@ -124,8 +133,8 @@ def _inside(figure: Figure, side: int) -> float:
     return float(((places > 2) & (places < side - 3)).all(axis=1).mean())
 
 
-def _things(rng: Generator, side: int, people: list[tuple[Figure, Look]]) -> list[_Thing]:
-    """Up to three occluders; entry i stands before person i, None before nobody."""
+def _things(rng: Generator, side: int, people: list[tuple[Figure, Look]]) -> list[_Thing | None]:
+    """Occluders; entry i stands before person i, None before nobody."""
     things = []
     for figure, _ in people:
         if rng.random() < 0.28:
@@ -156,7 +165,7 @@ def _paint(
     alone = []
     for i, (figure, look) in enumerate(people):
         Painter(canvas, figure, look, 1 + i * len(PARTS)).paint()
-        alone.append(int(_mask(canvas.pixels, i).sum()))
+        alone.append(np.count_nonzero(_mask(canvas.pixels, i)))
         if i < len(things) and things[i] is not None:
             thing = things[i]
             paint_occluder(
@@ -167,8 +176,9 @@ def _paint(
 
 
 def _mask(pixels: np.ndarray, index: int) -> np.ndarray:
-    first = 1 + index * len(PARTS)
-    return (pixels[..., 3] >= first) & (pixels[..., 3] < first + len(PARTS))
+    """What this person owns: (h, w) bool."""
+    part = cv2.extractChannel(pixels, 3) - np.uint8(1 + index * len(PARTS))  # others wrap around
+    return part < len(PARTS)
 
 
 def _shade(canvas: Canvas, figure: Figure) -> None:
@@ -183,8 +193,8 @@ def _developed(rng: Generator, painted: np.ndarray, size: int) -> np.ndarray:
     small = cv2.resize(painted, (size, size), interpolation=cv2.INTER_AREA)[..., :3]
     if rng.random() < 0.2:
         small = cv2.GaussianBlur(small, (0, 0), float(rng.uniform(0.4, 0.9)))
-    gain, offset = rng.uniform(0.75, 1.15), rng.uniform(-18, 18)
-    noise = float(rng.choice([rng.uniform(1, 6), rng.uniform(6, 18)], p=(0.7, 0.3)))
+    gain, offset = rng.uniform(0.8, 1.2), rng.uniform(-18, 18)
+    noise = float(rng.choice([rng.uniform(1, 6), rng.uniform(6, 16)], p=(0.75, 0.25)))
     picture = small * np.float32(gain) + np.float32(offset)
     picture += np.float32(noise) * grain(rng, size)
     return np.clip(picture, 0, 255).astype(np.uint8)

@@ -12,6 +12,7 @@ from datasets.figures.canvas import NOBODY, Canvas, Colour, toned
 from datasets.figures.looks import SKINS, random_colour
 
 _BANK = 512  # side of the stored noise
+_MUTED = 0.6  # backgrounds are paler than clothes
 
 
 @lru_cache(maxsize=1)
@@ -42,15 +43,16 @@ def clouds(rng: Generator, side: int) -> np.ndarray:
 def grain(rng: Generator, side: int) -> np.ndarray:
     """(side, side, 3) float32 noise of mean 0 and deviation 1."""
     bank = _noise_bank()[1]
-    if side <= _BANK:
-        return _cut(rng, bank, side)
-    return np.resize(bank, (side, side, 3))
+    repeats = -(-side // _BANK)
+    if repeats > 1:
+        return np.tile(bank, (repeats, repeats, 1))[:side, :side]
+    return _cut(rng, bank, side)
 
 
 def _blend(a: Colour, b: Colour, share: np.ndarray) -> np.ndarray:
     """(h, w, 3) float32 from colour a where the share is 0 to b where it is 1."""
-    a, b = np.array(a, dtype=np.float32), np.array(b, dtype=np.float32)
-    return a + share[..., None] * (b - a)
+    share = share.astype(np.float32, copy=False)
+    return cv2.merge([low + share * np.float32(high - low) for low, high in zip(a, b, strict=True)])
 
 
 def _ramp(rng: Generator, side: int) -> np.ndarray:
@@ -78,8 +80,8 @@ def _wall(rng: Generator, side: int) -> np.ndarray:
         share = 0.5 + 0.5 * np.sin((x * np.cos(angle) + y * np.sin(angle)) * np.pi / cell)
     else:
         share = ((x % cell - cell / 2) ** 2 + (y % cell - cell / 2) ** 2 < (cell / 3) ** 2) * 1.0
-    base = random_colour(rng)
-    other = toned(base, rng.uniform(0.7, 1.3)) if rng.random() < 0.7 else random_colour(rng)
+    base = random_colour(rng, _MUTED)
+    other = toned(base, rng.uniform(0.7, 1.3)) if rng.random() < 0.7 else random_colour(rng, _MUTED)
     return _blend(base, other, share.astype(np.float32))
 
 
@@ -93,9 +95,9 @@ def background(rng: Generator, side: int, horizon: float) -> np.ndarray:
     """
     kind = rng.choice(["ramp", "clouds", "wall", "room", "field"], p=(0.15, 0.2, 0.15, 0.25, 0.25))
     if kind == "ramp":
-        picture = _blend(random_colour(rng), random_colour(rng), _ramp(rng, side))
+        picture = _blend(random_colour(rng, _MUTED), random_colour(rng, _MUTED), _ramp(rng, side))
     elif kind == "clouds":
-        picture = _blend(random_colour(rng), random_colour(rng), clouds(rng, side))
+        picture = _blend(random_colour(rng, _MUTED), random_colour(rng, _MUTED), clouds(rng, side))
     elif kind == "wall":
         picture = _wall(rng, side)
     else:
@@ -109,18 +111,18 @@ def background(rng: Generator, side: int, horizon: float) -> np.ndarray:
 
 def _room(rng: Generator, side: int, horizon: float) -> np.ndarray:
     wall = _wall(rng, side) if rng.random() < 0.3 else _blend(
-        random_colour(rng), random_colour(rng), 0.4 * _ramp(rng, side)
+        random_colour(rng, _MUTED), random_colour(rng, _MUTED), 0.4 * _ramp(rng, side)
     )  # fmt: skip
     row = int(np.clip(horizon, 1, side - 1))
-    colour = random_colour(rng)
+    colour = random_colour(rng, _MUTED)
     wall[row:] = _blend(toned(colour, 0.7), colour, _ramp(rng, side))[row:]
     wall[row : row + max(2, side // 80)] *= 0.6  # skirting board
     for _ in range(rng.integers(0, 3)):  # windows, doors, posters
         w, h = (rng.uniform(0.08, 0.3, size=2) * side).astype(int)
         x, y = int(rng.integers(0, side - w)), int(rng.integers(0, max(1, row - h)))
         frame = wall[y : y + h + 8, x : x + w + 8]
-        frame[:] = toned(random_colour(rng), 0.8)
-        frame[4:-4, 4:-4] = random_colour(rng)
+        frame[:] = toned(random_colour(rng, _MUTED), 0.8)
+        frame[4:-4, 4:-4] = random_colour(rng, _MUTED)
     return wall
 
 
@@ -135,7 +137,7 @@ def _field(rng: Generator, side: int, horizon: float) -> np.ndarray:
         edge = horizon - (1 - nearness) * 0.22 * side
         edge = edge + sum(s * np.sin(w * columns + rng.uniform(0, 6)) for w, s in
                           zip(waves, swing, strict=True))  # fmt: skip
-        colour = random_colour(rng) if rng.random() < 0.4 else _green(rng)
+        colour = random_colour(rng, _MUTED) if rng.random() < 0.4 else _green(rng)
         shaded = _blend(toned(colour, 0.75), toned(colour, 1.1), clouds(rng, side))
         picture = np.where((np.arange(side)[:, None] > edge)[..., None], shaded, picture)
     return picture
