@@ -377,7 +377,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         run_command(args)
     except UserError as error:
-        if distributed.first_to_fail() and not isinstance(error, distributed.OtherRankError):
+        if not isinstance(error, distributed.OtherRankError) and distributed.first_to_fail():
             print(f"error: {one_line(error)}", file=sys.stderr)
         return 1
     except RuntimeError:
