@@ -13,6 +13,7 @@ THING = 255  # owner of furniture and of what stands in front of people
 _SHIFT = 4  # fractional bits of cv2's coordinates
 _ARC = np.exp(1j * np.linspace(np.pi / 2, 3 * np.pi / 2, 9))  # half a circle
 _ROUND = np.concatenate([_ARC, -_ARC])
+_ENDS = np.repeat(np.eye(2), len(_ARC), axis=1)  # which end of a limb each point belongs to
 
 
 def toned(colour: Colour, factor: float) -> Colour:
@@ -26,15 +27,17 @@ def _fixed(points: np.ndarray) -> np.ndarray:
     return np.rint(points * 2**_SHIFT).astype(np.int32)
 
 
-def _limb(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Directions (n, 2) around a limb, and the end (n, 2) that each starts from."""
+def _limbs(
+    a: np.ndarray, b: np.ndarray, widths: list[tuple[float, float]], shifts: list[complex]
+) -> np.ndarray:
+    """(l, n, 2) fixed-point outlines of limbs from a to b with these radii, each shifted."""
     (ax, ay), (bx, by) = a[:2].tolist(), b[:2].tolist()
-    along = complex(bx - ax, by - ay)
-    turned = _ROUND * (along / abs(along) if along else 1.0)
-    centres = np.empty((len(_ROUND), 2))
-    centres[: len(_ARC)] = ax, ay
-    centres[len(_ARC) :] = bx, by
-    return turned.view(np.float64).reshape(-1, 2), centres
+    start, along = complex(ax, ay), complex(bx - ax, by - ay)
+    around = _ROUND * (along / abs(along) if along else 1.0)
+    points = np.array(widths) @ _ENDS * around + (start + along * _ENDS[1])
+    points += np.array(shifts)[:, None]
+    points *= 2**_SHIFT
+    return np.rint(points.view(np.float64)).astype(np.int32).reshape(len(widths), -1, 2)
 
 
 class Canvas:
@@ -85,29 +88,25 @@ class Canvas:
         self, a: np.ndarray, b: np.ndarray, radii: tuple[float, float], colour: Colour, owner: int
     ) -> None:
         """Fills a limb from a to b with a radius at either end."""
-        directions, centres = _limb(a, b)
-        points = centres + np.repeat(radii, len(_ARC))[:, None] * directions
-        cv2.fillConvexPoly(self.pixels, _fixed(points), (*colour, owner), cv2.LINE_8, _SHIFT)
+        (points,) = _limbs(a, b, [radii], [0j])
+        cv2.fillConvexPoly(self.pixels, points, (*colour, owner), cv2.LINE_8, _SHIFT)
 
     def round_limb(
         self, a: np.ndarray, b: np.ndarray, radii: tuple[float, float], colour: Colour, owner: int
     ) -> None:
         """A capsule that looks round: dark at its rim, bright towards the light."""
-        directions, centres = _limb(a, b)
         first, second = radii
-        rim = max(0.7, 0.16 * max(radii))
-        least, layers = min(radii), 3 if min(radii) > 3 else 2
-        widths = (
-            radii,
-            (max(0.5, first - rim), max(0.5, second - rim)),
-            (0.3 * first, 0.3 * second),
-        )
-        shifts = np.array([0.0, 0.5 * rim, 0.36 * least])[:, None] * self.light
-        widths = np.repeat(np.array(widths), len(_ARC), axis=1)
-        points = _fixed(centres + widths[..., None] * directions + shifts[:, None])
-        for layer, tone in zip(points[:layers], (0.6, 1.0, 1.15), strict=False):
+        least, rim = min(radii), max(0.7, 0.16 * max(radii))
+        light = complex(*self.light)
+        widths = [radii, (max(0.5, first - rim), max(0.5, second - rim))]
+        shifts, tones = [0j, 0.5 * rim * light], [0.6, 1.0]
+        if least > 3:
+            widths.append((0.3 * first, 0.3 * second))
+            shifts.append(0.36 * least * light)
+            tones.append(1.15)
+        for points, tone in zip(_limbs(a, b, widths, shifts), tones, strict=True):
             value = (*toned(colour, tone), owner)
-            cv2.fillConvexPoly(self.pixels, layer, value, cv2.LINE_8, _SHIFT)
+            cv2.fillConvexPoly(self.pixels, points, value, cv2.LINE_8, _SHIFT)
 
     def round_ball(self, centre: np.ndarray, radius: float, colour: Colour, owner: int) -> None:
         """A disc that looks like a ball."""
