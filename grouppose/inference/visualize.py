@@ -160,7 +160,8 @@ def _draw_person(
     width: int,
 ) -> None:
     """Torso, dark outline, coloured limbs, keypoints: in this order."""
-    fixed = np.rint(np.clip(points, -_LIMIT, _LIMIT) * 2**_SHIFT).astype(np.int32)
+    points = np.clip(np.nan_to_num(points), -_LIMIT, _LIMIT)
+    fixed = np.rint(points * 2**_SHIFT).astype(np.int32)
     _fill_torso(canvas, fixed, shown, skeleton, colour)
     limbs = [
         (fixed[a].tolist(), fixed[b].tolist(), limb_colour)
