@@ -192,7 +192,7 @@ class BuildKernels(build_ext):
         names, architectures = architecture_flags(torch, nvcc)
         defines = [*DEFINES, "-DUSE_CUDA", f'-DGROUPPOSE_ARCHITECTURES="{names}"']
         defines += [f"-I{home / 'include'}", f"-I{toolkit / 'include'}"]
-        nvcc_flags = ["-std=c++20", "-O3", "--use_fast_math", "-ccbin", find_compiler()[0]]
+        nvcc_flags = ["-std=c++20", "-O3", "-ccbin", find_compiler()[0]]
         nvcc_flags += ["--threads=2", "-Xcompiler", "-fPIC,-fvisibility=hidden", *architectures]
         objects = self.objects(extension)
         run_all(

@@ -140,23 +140,44 @@ def _warn_once(message: str) -> None:
     warnings.warn(message, RuntimeWarning, stacklevel=2)
 
 
-def choose(device: torch.device, dtype: torch.dtype, forced: str | None) -> str:
-    """The backend to run: `forced` if it can run there, otherwise `backend`'s answer."""
+@torch.compiler.assume_constant_result  # torch.compile asks once, while it traces
+def choose(device: torch.device, dtype: torch.dtype, forced: str | None) -> tuple[str, int]:
+    """The kind of kernel to run, and which variant of it.
+
+    Args:
+        device: of the tensors.
+        dtype: of the values.
+        forced: one of NAMES; None takes `backend`'s answer.
+
+    Returns:
+        "compiled", "triton" or "reference"; and the compiled CPU kernels' number, 0 for the best
+        that the processor has when it runs (an exported program may move to another one).
+    """
     if forced is None:
         name, reason = backend(device, dtype)
         if name == "reference":
             _warn_once(f"multi-scale deformable attention runs its slow reference: {reason}")
-        return name
+    else:
+        _check_forced(device, dtype, forced)
+        name = forced
+    if name in ("triton", "reference"):
+        return name, 0
+    pinned = forced is not None or "GROUPPOSE_CPU_ISA" in os.environ
+    return "compiled", CPU_VARIANTS.get(name, 0) if pinned else 0
+
+
+def _check_forced(device: torch.device, dtype: torch.dtype, forced: str) -> None:
     if forced not in NAMES:
         raise InputError(f"backend {forced!r} does not exist; expected one of {', '.join(NAMES)}")
-    if forced != "reference" and dtype not in DTYPES:
+    if forced == "reference":
+        return
+    if dtype not in DTYPES:
         raise InputError(f"backend {forced!r} does not take {dtype}; convert value or pass None")
     runnable = {"cpu": cpu_variants(), "cuda": ("cuda", "triton")}.get(device.type, ())
+    if forced not in runnable:
+        raise InputError(
+            f"backend {forced!r} cannot run on {device.type}; expected one of "
+            f"{', '.join((*runnable, 'reference'))}, or None"
+        )
     if forced == "cuda" and library("cuda")[0] is None:
         raise InputError(f"backend 'cuda' cannot run: {library('cuda')[1]}")
-    if forced not in (*runnable, "reference"):
-        raise InputError(
-            f"backend {forced!r} cannot run on {device.type}; it has "
-            f"{', '.join((*runnable, 'reference'))}; pass one of these or None"
-        )
-    return forced

@@ -75,7 +75,10 @@ def _differentiate(name: str, suffix: str) -> None:
     def backward(ctx: object, grad: Tensor) -> tuple:
         value, *tensors = ctx.saved_tensors
         fused = (ctx.needs_input_grad[2],) if name == "msda_fused" else ()
-        grads = backward_op(grad, value, ctx.level_shapes, *tensors, *fused, ctx.variant)
+        variant = ctx.variant
+        if grad.is_cuda:  # 1: sums whose result does not depend on their order
+            variant = int(torch.are_deterministic_algorithms_enabled())
+        grads = backward_op(grad, value, ctx.level_shapes, *tensors, *fused, variant)
         if fused and not fused[0]:
             grads = (grads[0], None, *grads[2:])
         return grads[0], None, *grads[1:], None
@@ -148,6 +151,11 @@ def _check(
         )
 
 
+def _precise(dtype: torch.dtype) -> torch.dtype:
+    """What sums and coordinates have: float32, float64 for float64 values."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
 def _flat(level_shapes: Sequence[tuple[int, int]]) -> list[int]:
     return [size for shape in level_shapes for size in shape]
 
@@ -177,13 +185,13 @@ def msda(
         (B, Q, H * D) of value's dtype; differentiable once with respect to every tensor.
     """
     _check(value, level_shapes, locations, weights)
-    name = backends.choose(value.device, value.dtype, backend)
-    if name == "reference":
+    kind, variant = backends.choose(value.device, value.dtype, backend)
+    if kind == "reference":
         return msda_reference(value, level_shapes, locations, weights)
-    precise = torch.promote_types(value.dtype, torch.float32)
-    op = torch.ops.grouppose.msda
-    variant = backends.CPU_VARIANTS.get(name, 0)
-    return op(value, _flat(level_shapes), locations.to(precise), weights.to(precise), variant)
+    precise = _precise(value.dtype)
+    return torch.ops.grouppose.msda(
+        value, _flat(level_shapes), locations.to(precise), weights.to(precise), variant
+    )
 
 
 def msda_fused(
@@ -217,12 +225,16 @@ def msda_fused(
         raise InputError(
             f"reference is {tuple(reference.shape)}; offsets ask for (B, Q, L, 2) = {expected}"
         )
-    name = backends.choose(value.device, value.dtype, backend)
-    if name == "reference":
+    kind, variant = backends.choose(value.device, value.dtype, backend)
+    if kind == "reference":
         return msda_fused_reference(value, level_shapes, reference, offsets, logits)
-    precise = torch.promote_types(value.dtype, torch.float32)
+    precise = _precise(value.dtype)
     narrow = value.dtype if offsets.dtype == logits.dtype == value.dtype else precise
-    op = torch.ops.grouppose.msda_fused
-    variant = backends.CPU_VARIANTS.get(name, 0)
-    shapes = _flat(level_shapes)
-    return op(value, shapes, reference.to(precise), offsets.to(narrow), logits.to(narrow), variant)
+    return torch.ops.grouppose.msda_fused(
+        value,
+        _flat(level_shapes),
+        reference.to(precise),
+        offsets.to(narrow),
+        logits.to(narrow),
+        variant,
+    )
