@@ -49,6 +49,7 @@ HAIRCUTS = {  # share of figures
     "curls": 0.06,
     "scarf": 0.04,
 }
+_SHARES = np.array(list(HAIRCUTS.values()))
 EARS_COVERED = ("long", "curls", "scarf")
 PATTERNS = ("plain", "stripes", "halves", "jacket", "print")
 
@@ -92,10 +93,11 @@ def random_colour(rng: Generator, vivid: float = 1.0) -> Colour:
 
 def random_look(rng: Generator) -> Look:
     skirt = float(rng.uniform(0.5, 1.0)) if rng.random() < 0.15 else 0.0
-    haircut = str(rng.choice(list(HAIRCUTS), p=list(HAIRCUTS.values())))
+    haircut = tuple(HAIRCUTS)[rng.choice(len(HAIRCUTS), p=_SHARES)]
     hair = random_colour(rng) if haircut in ("cap", "scarf") else HAIRS[rng.integers(len(HAIRS))]
     bare_legs = skirt > 0 and rng.random() < 0.7
-    trousers = 0.0 if bare_legs else float(rng.choice([rng.uniform(0.5, 1.0), 2.0], p=(0.3, 0.7)))
+    shorts, sleeves = rng.uniform((0.5, 0.4), 1.0).tolist()
+    long_trousers, sleeve_kind = rng.random(2)
     return Look(
         skin=SKINS[rng.integers(len(SKINS))],
         hair=hair,
@@ -105,10 +107,10 @@ def random_look(rng: Generator) -> Look:
         legs=random_colour(rng),
         shoes=random_colour(rng),
         bag_colour=random_colour(rng),
-        sleeves=float(rng.choice([0.0, rng.uniform(0.4, 1.0), 2.0], p=(0.14, 0.42, 0.44))),
-        trousers=trousers,
+        sleeves=0.0 if sleeve_kind < 0.14 else sleeves if sleeve_kind < 0.56 else 2.0,
+        trousers=0.0 if bare_legs else 2.0 if long_trousers < 0.7 else shorts,
         skirt=skirt,
-        pattern=str(rng.choice(PATTERNS)),
+        pattern=PATTERNS[rng.integers(len(PATTERNS))],
         bag=bool(rng.random() < 0.14),
         beard=bool(rng.random() < 0.14),
         glasses=bool(rng.random() < 0.15),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -39,7 +39,16 @@ _TRUNK = (
     (2.0, "shoulder", 0.62, 0.032),
 )
 _BELT = 2  # the shirt begins a little below this section
-_ANGLES = np.linspace(0, 2 * np.pi, 16, endpoint=False)
+
+
+def _around(degrees: Sequence[float] | np.ndarray) -> np.ndarray:
+    """(n, 3): what to multiply an ellipse's centre and half axes with; 90 is the front."""
+    angles = np.deg2rad(degrees)
+    return np.stack([np.ones_like(angles), np.cos(angles), np.sin(angles)], axis=1)
+
+
+_RING = _around(np.linspace(0, 360, 16, endpoint=False))
+_INNER = _RING * (1, 0.88, 0.88)  # inside the dark rim
 
 
 class Painter:
@@ -115,7 +124,7 @@ class Painter:
 
         def fore() -> None:
             self._clothed(f"{side}_hand", wrist, hand, 0.0, look.skin)
-            sleeve = 0.97 if look.sleeves > 1 else 0.0
+            sleeve = 1.0 if look.sleeves > 1 else 0.0
             self._clothed(f"{side}_forearm", elbow, wrist, sleeve, look.shirt)
 
         return [(near, upper), (far, fore)]
@@ -133,7 +142,7 @@ class Painter:
             self._clothed(f"{side}_thigh", hip, knee, min(look.trousers, 1.0), look.legs)
 
         def shin() -> None:
-            leg = 0.95 if look.trousers > 1 else 0.0
+            leg = 1.0 if look.trousers > 1 else 0.0
             self._clothed(f"{side}_shin", knee, ankle, leg, look.legs)
 
         def foot() -> None:
@@ -165,20 +174,20 @@ class Painter:
         cap = toe + 0.12 * (heel - toe)
         self.canvas.ellipse(cap, (0.7 * front, 0.7 * front), toned(self.look.shoes, 1.35), owner)
 
-    def _section(self, level: float, angles: np.ndarray = _ANGLES) -> np.ndarray:
-        """(n, 3) points around the trunk at a level; angle 0 is its left, 90 degrees its front."""
+    def _section(self, level: float, around: np.ndarray = _RING) -> np.ndarray:
+        """(n, 3) points around the trunk at a level, see _TRUNK."""
         levels = [row[0] for row in _TRUNK]
         high = min(max(1, bisect(levels, level)), len(_TRUNK) - 1)
         share = (level - levels[high - 1]) / (levels[high] - levels[high - 1])
         ellipse = (1 - share) * self.sections[high - 1] + share * self.sections[high]
-        return np.stack([np.ones_like(angles), np.cos(angles), np.sin(angles)], axis=1) @ ellipse
+        return around @ ellipse
 
     def _hulls(self, levels: list[float], colour: Colour, owner: int) -> None:
         """The trunk between levels, with a dark rim."""
         sections = [self._section(level)[:, :2] for level in levels]
         self._hull_pairs(sections, toned(colour, 0.6), owner)
         light = 0.006 * self.thick * self.canvas.light
-        inner = [0.88 * points + (0.12 * points.mean(axis=0) + light) for points in sections]
+        inner = [self._section(level, _INNER)[:, :2] + light for level in levels]
         self._hull_pairs(inner, colour, owner)
 
     def _hull_pairs(self, sections: list[np.ndarray], colour: Colour, owner: int) -> None:
@@ -207,14 +216,14 @@ class Painter:
     def _stripe(self, level: float, colour: Colour) -> None:
         """A band around the trunk, as far as it faces the viewer."""
         _, left, ahead = self.sections[-2]
-        facing = np.arctan2(ahead[2] / (ahead @ ahead), left[2] / (left @ left))
-        arc = facing + np.linspace(-1.4, 1.4, 9)
+        facing = np.rad2deg(np.arctan2(ahead[2] / (ahead @ ahead), left[2] / (left @ left)))
+        arc = _around(facing + np.linspace(-80, 80, 9))
         width = 0.02 * self.figure.scale
         self.canvas.line(self._section(level, arc), width, colour, self.owners["torso"])
 
     def _patch(self, low: float, high: float, degrees: float, colour: Colour) -> None:
         """An area on the chest, `degrees` to either side of its middle."""
-        arc = np.deg2rad(90 + np.array([-degrees, 0, degrees]))
+        arc = _around([90 - degrees, 90, 90 + degrees])
         corners = np.concatenate([self._section(low, arc), self._section(high, arc)])
         self.canvas.hull(corners, colour, self.owners["torso"])
 
@@ -222,18 +231,18 @@ class Painter:
         """A neckline in front, a straight seam on the back."""
         owner, look = self.owners["torso"], self.look
         if front > 0.1:
-            low = self._section(1.72, np.deg2rad([90.0]))
-            edge = self._section(1.98, np.deg2rad([50.0, 130.0]))
+            low = self._section(1.72, _around([90.0]))
+            edge = self._section(1.98, _around([50.0, 130.0]))
             skin = look.hair if look.haircut == "scarf" else look.skin
             self.canvas.polygon(np.concatenate([edge, low]), toned(skin, 0.9), owner)
         elif front < -0.1:
-            seam = self._section(1.9, np.deg2rad([-130.0, -90.0, -50.0]))
+            seam = self._section(1.9, _around([-130.0, -90.0, -50.0]))
             self.canvas.line(seam, 0.012 * self.figure.scale, toned(look.shirt, 0.6), owner)
 
     def _straps(self) -> None:
         for degrees in (45.0, 135.0):
             levels = (1.0, 1.5, 1.9)
-            strap = [self._section(level, np.deg2rad([degrees]))[0] for level in levels]
+            strap = [self._section(level, _around([degrees]))[0] for level in levels]
             width = 0.022 * self.figure.scale
             self.canvas.line(np.stack(strap), width, self.look.bag_colour, self.owners["torso"])
 
@@ -257,8 +266,7 @@ class Painter:
         for side in SIDES:
             hip, knee = self.points[f"{side}_hip"], self.points[f"{side}_knee"]
             end = (hip + self.look.skirt * (knee - hip))[:2]
-            circle = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1)
-            hem.append(end + radius * circle)
+            hem.append(end + radius * _RING[:, 1:])
         cloth = np.concatenate([self._section(0.75)[:, :2], self._section(0.1)[:, :2], *hem])
         owner, colour = self.owners["skirt"], self.look.legs
         self.canvas.hull(cloth, toned(colour, 0.6), owner)

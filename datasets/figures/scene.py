@@ -165,20 +165,29 @@ def _paint(
     alone = []
     for i, (figure, look) in enumerate(people):
         Painter(canvas, figure, look, 1 + i * len(PARTS)).paint()
-        alone.append(np.count_nonzero(_mask(canvas.pixels, i)))
+        alone.append(np.count_nonzero(_mask(_around(canvas.pixels, figure), i)))
         if i < len(things) and things[i] is not None:
             thing = things[i]
             paint_occluder(
                 canvas, np.random.default_rng(thing.seed), thing.centre, thing.size, THING
             )
-    masks = [_mask(canvas.pixels, i) for i in range(len(people))]
+    owners = cv2.extractChannel(canvas.pixels, 3)
+    masks = [_mask(owners, i) for i in range(len(people))]
     return canvas.pixels, list(zip(masks, alone, strict=True))
 
 
-def _mask(pixels: np.ndarray, index: int) -> np.ndarray:
+def _mask(owners: np.ndarray, index: int) -> np.ndarray:
     """What this person owns: (h, w) bool."""
-    part = cv2.extractChannel(pixels, 3) - np.uint8(1 + index * len(PARTS))  # others wrap around
-    return part < len(PARTS)
+    return owners - np.uint8(1 + index * len(PARTS)) < len(PARTS)  # others wrap around
+
+
+def _around(pixels: np.ndarray, figure: Figure) -> np.ndarray:
+    """(h, w) owners of the pixels that a figure may have painted."""
+    places = np.array(list(figure.points.values()))[:, :2]
+    margin = 0.2 * figure.scale  # more than hair and clothes reach
+    x0, y0 = np.maximum(places.min(axis=0) - margin, 0).astype(int)
+    x1, y1 = np.maximum(places.max(axis=0) + margin, 0).astype(int)
+    return pixels[y0:y1, x0:x1, 3]
 
 
 def _shade(canvas: Canvas, figure: Figure) -> None:
@@ -190,11 +199,10 @@ def _shade(canvas: Canvas, figure: Figure) -> None:
 
 def _developed(rng: Generator, painted: np.ndarray, size: int) -> np.ndarray:
     """The picture at its size, with the faults of a camera: exposure, blur, noise."""
-    small = cv2.resize(painted, (size, size), interpolation=cv2.INTER_AREA)[..., :3]
+    small = cv2.resize(painted, (size, size), interpolation=cv2.INTER_AREA)
+    small = cv2.cvtColor(small, cv2.COLOR_RGBA2RGB)
     if rng.random() < 0.2:
         small = cv2.GaussianBlur(small, (0, 0), float(rng.uniform(0.4, 0.9)))
     gain, offset = rng.uniform(0.8, 1.2), rng.uniform(-18, 18)
     noise = float(rng.choice([rng.uniform(1, 6), rng.uniform(6, 16)], p=(0.75, 0.25)))
-    picture = small * np.float32(gain) + np.float32(offset)
-    picture += np.float32(noise) * grain(rng, size)
-    return np.clip(picture, 0, 255).astype(np.uint8)
+    return cv2.addWeighted(small, gain, grain(rng, size), noise, offset, dtype=cv2.CV_8U)

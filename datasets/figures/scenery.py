@@ -46,7 +46,7 @@ def grain(rng: Generator, side: int) -> np.ndarray:
     repeats = -(-side // _BANK)
     if repeats > 1:
         return np.tile(bank, (repeats, repeats, 1))[:side, :side]
-    return _cut(rng, bank, side)
+    return np.ascontiguousarray(_cut(rng, bank, side))
 
 
 def _blend(a: Colour, b: Colour, share: np.ndarray) -> np.ndarray:
