@@ -298,9 +298,11 @@ def parallel(run: Run) -> torch.nn.Module:
 
     if distributed.world_size() == 1:
         return run.model
-    devices = [run.device.index] if run.device.type == "cuda" else None
     return DistributedDataParallel(
-        run.model, device_ids=devices, find_unused_parameters=run.args.find_unused_params
+        run.model,
+        device_ids=[run.device.index] if run.device.type == "cuda" else None,
+        find_unused_parameters=run.args.find_unused_params,
+        broadcast_buffers=False,  # finish_epoch copies them, once an epoch
     )
 
 

@@ -18,9 +18,11 @@ _ENDS = np.repeat(np.eye(2), len(_ARC), axis=1)  # which end of a limb each poin
 
 def toned(colour: Colour, factor: float) -> Colour:
     """Darker below 1; above, lighter towards white."""
+    red, green, blue = colour
     if factor <= 1:
-        return tuple(int(c * factor) for c in colour)
-    return tuple(int(c + (255 - c) * (factor - 1)) for c in colour)
+        return int(red * factor), int(green * factor), int(blue * factor)
+    share, white = 2 - factor, 255 * (factor - 1)
+    return int(red * share + white), int(green * share + white), int(blue * share + white)
 
 
 def _fixed(points: np.ndarray) -> np.ndarray:

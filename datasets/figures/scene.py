@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -50,6 +50,15 @@ class _Thing:
     size: float
 
 
+@dataclass(frozen=True)
+class _Actor:
+    """A figure, what it wears and what stands before it."""
+
+    figure: Figure
+    look: Look
+    thing: _Thing | None
+
+
 def draw_scene(rng: Generator, size: int) -> tuple[np.ndarray, np.ndarray, list[Person]]:
     """Draws a picture at twice its size.
 
@@ -60,29 +69,35 @@ def draw_scene(rng: Generator, size: int) -> tuple[np.ndarray, np.ndarray, list[
     side = FINER * size
     angle = rng.uniform(-0.85, 0.85) * np.pi / 2
     light = np.array([np.sin(angle), -np.cos(angle)])
-    horizon = float(rng.uniform(0.3, 0.75)) * side
-    empty = background(rng, size, horizon / FINER)
+    horizon = float(rng.uniform(0.3, 0.75)) * size
+    empty = background(rng, size, horizon)
     empty = cv2.resize(empty, (side, side), interpolation=cv2.INTER_LINEAR)
-    canvas = Canvas(empty, light)
     for _ in range(rng.integers(2, 8)):
-        paint_distractor(canvas, rng, NOBODY)
-    people = _cast(rng, side)
-    things = _things(rng, side, people)
-    painted, masks = _paint(empty, light, people, things)
+        paint_distractor(Canvas(empty, light), rng, NOBODY)
+    painted, people = _play(empty, light, _cast(rng, side))
+    return _developed(rng, painted, size), painted, people
+
+
+def _play(
+    empty: np.ndarray, light: np.ndarray, actors: list[_Actor]
+) -> tuple[np.ndarray, list[Person]]:
+    """Paints the actors; those of whom too little is seen leave the scene."""
     while True:
-        shown = [np.count_nonzero(now) >= LEAST_SHOWN * alone for now, alone in masks]
+        painted, masks, alone = _paint(empty, light, actors)
+        shown = [
+            np.count_nonzero(mask) >= LEAST_SHOWN * pixels
+            for mask, pixels in zip(masks, alone, strict=True)
+        ]
         if all(shown):
             break
         if any(shown):
-            people = [person for person, keep in zip(people, shown, strict=True) if keep]
-        else:
-            things = []
-        painted, masks = _paint(empty, light, people, things)
-    shown_people = [
-        Person(figure, look, _owners(i), mask)
-        for i, ((figure, look), (mask, _)) in enumerate(zip(people, masks, strict=True))
+            actors = [actor for actor, keep in zip(actors, shown, strict=True) if keep]
+        else:  # things hide everybody
+            actors = [replace(actor, thing=None) for actor in actors]
+    return painted, [
+        Person(actor.figure, actor.look, _owners(i), mask)
+        for i, (actor, mask) in enumerate(zip(actors, masks, strict=True))
     ]
-    return _developed(rng, painted, size), painted, shown_people
 
 
 def _owners(index: int) -> dict[str, int]:
@@ -90,20 +105,20 @@ def _owners(index: int) -> dict[str, int]:
     return {part: first + i for i, part in enumerate(PARTS)}
 
 
-def _cast(rng: Generator, side: int) -> list[tuple[Figure, Look]]:
+def _cast(rng: Generator, side: int) -> list[_Actor]:
     """1 to 4 figures, far ones first."""
     count = int(rng.choice(4, p=(0.2, 0.3, 0.3, 0.2))) + 1
     common = np.exp(rng.uniform(np.log(0.5), np.log(1.1))) * (1.1 - 0.08 * count)
     pitch = float(rng.uniform(0, 18))
-    people = []
-    while not people:
+    actors = []
+    while not actors:
         for slot in rng.permutation(count):
             x = ((slot + 0.5) / count + rng.normal(0, 0.11)) * side
             scale = common * rng.uniform(0.75, 1.3) * side
             figure = _placed(rng, x, scale, pitch, side)
             if figure is not None:
-                people.append((figure, random_look(rng)))
-    return sorted(people, key=lambda person: person[0].scale * rng.uniform(0.85, 1.15))
+                actors.append(_Actor(figure, random_look(rng), _thing(rng, side, figure)))
+    return sorted(actors, key=lambda actor: actor.figure.scale * rng.uniform(0.85, 1.15))
 
 
 def _placed(
@@ -133,47 +148,38 @@ def _inside(figure: Figure, side: int) -> float:
     return float(((places > 2) & (places < side - 3)).all(axis=1).mean())
 
 
-def _things(rng: Generator, side: int, people: list[tuple[Figure, Look]]) -> list[_Thing | None]:
-    """Occluders; entry i stands before person i, None before nobody."""
-    things = []
-    for figure, _ in people:
-        if rng.random() < 0.28:
-            joint = figure.points[_JOINTS[rng.integers(len(_JOINTS))]][:2]
-            centre = joint + rng.normal(0, 0.08, size=2) * figure.scale
-            size = float(rng.uniform(0.3, 0.8)) * figure.scale
-            things.append(_Thing(int(rng.integers(2**32)), centre, min(size, 0.7 * side)))
-        else:
-            things.append(None)
-    return things
+def _thing(rng: Generator, side: int, figure: Figure) -> _Thing | None:
+    """An occluder around one of the figure's joints, before every fourth figure."""
+    if rng.random() > 0.28:
+        return None
+    joint = figure.points[_JOINTS[rng.integers(len(_JOINTS))]][:2]
+    centre = joint + rng.normal(0, 0.08, size=2) * figure.scale
+    size = float(rng.uniform(0.3, 0.8)) * figure.scale
+    return _Thing(int(rng.integers(2**32)), centre, min(size, 0.7 * side))
 
 
 def _paint(
-    empty: np.ndarray,
-    light: np.ndarray,
-    people: Sequence[tuple[Figure, Look]],
-    things: Sequence[_Thing | None],
-) -> tuple[np.ndarray, list[tuple[np.ndarray, int]]]:
-    """Paints people and things over a background.
+    empty: np.ndarray, light: np.ndarray, actors: Sequence[_Actor]
+) -> tuple[np.ndarray, list[np.ndarray], list[int]]:
+    """Paints actors and what stands before them over a background.
 
     Returns:
-        canvas, and for each person the mask of what is seen of it and how many pixels it would
-        have with nobody in front.
+        canvas, and for each actor the mask of what is seen of it and how many pixels it would have
+        with nothing in front.
     """
     canvas = Canvas(empty.copy(), light)
-    for figure, _ in people:
-        _shade(canvas, figure)
+    for actor in actors:
+        _shade(canvas, actor.figure)
     alone = []
-    for i, (figure, look) in enumerate(people):
-        Painter(canvas, figure, look, 1 + i * len(PARTS)).paint()
-        alone.append(np.count_nonzero(_mask(_around(canvas.pixels, figure), i)))
-        if i < len(things) and things[i] is not None:
-            thing = things[i]
-            paint_occluder(
-                canvas, np.random.default_rng(thing.seed), thing.centre, thing.size, THING
-            )
+    for i, actor in enumerate(actors):
+        Painter(canvas, actor.figure, actor.look, 1 + i * len(PARTS)).paint()
+        alone.append(np.count_nonzero(_mask(_around(canvas.pixels, actor.figure), i)))
+        if actor.thing is not None:
+            thing = actor.thing
+            look = np.random.default_rng(thing.seed)
+            paint_occluder(canvas, look, thing.centre, thing.size, THING)
     owners = cv2.extractChannel(canvas.pixels, 3)
-    masks = [_mask(owners, i) for i in range(len(people))]
-    return canvas.pixels, list(zip(masks, alone, strict=True))
+    return canvas.pixels, [_mask(owners, i) for i in range(len(actors))], alone
 
 
 def _mask(owners: np.ndarray, index: int) -> np.ndarray:
