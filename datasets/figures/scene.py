@@ -30,13 +30,11 @@ class Person:
 
     Attributes:
         figure: where its joints are.
-        look: what it wears.
         owners: numbers of its parts in the canvas' fourth channel.
         mask: (h, w) bool; what is seen of it.
     """
 
     figure: Figure
-    look: Look
     owners: dict[str, int]
     mask: np.ndarray
 
@@ -95,7 +93,7 @@ def _play(
         else:  # things hide everybody
             actors = [replace(actor, thing=None) for actor in actors]
     return painted, [
-        Person(actor.figure, actor.look, _owners(i), mask)
+        Person(actor.figure, _owners(i), mask)
         for i, (actor, mask) in enumerate(zip(actors, masks, strict=True))
     ]
 

@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 
 import cv2
@@ -334,6 +335,32 @@ def test_an_interrupted_run_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         write_dataset(tmp_path / "people", train=2, val=1, size=48)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_another_process_may_be_faster(tmp_path, monkeypatch):
+    folder = tmp_path / "people"
+    recipe = tmp_path / "recipe"
+    write_dataset(recipe, train=1, val=1, size=48)
+    write_files = synthetic._write_files
+
+    def slow(*arguments):
+        write_files(*arguments)
+        shutil.copytree(recipe, folder)
+
+    monkeypatch.setattr(synthetic, "_write_files", slow)
+    write_dataset(folder, train=1, val=1, size=48)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["people", "recipe"]
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot make a folder beside .*; give another folder"):
+        write_dataset(tmp_path / "file" / "people", train=1, val=1, size=48)
+
+
+def test_too_small_a_picture():
+    with pytest.raises(InputError, match="size is 31, expected at least 32 pixels"):
+        draw_people(0, 0, 31)
 
 
 @pytest.mark.parametrize(
