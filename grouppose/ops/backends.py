@@ -166,18 +166,26 @@ def choose(device: torch.device, dtype: torch.dtype, forced: str | None) -> tupl
     return "compiled", CPU_VARIANTS.get(name, 0) if pinned else 0
 
 
+def obstacle(device: torch.device, name: str) -> str:
+    """Why backend `name` cannot run on `device`; "" where it can."""
+    if name == "reference":
+        return ""
+    runnable = {"cpu": cpu_variants(), "cuda": ("cuda", "triton")}.get(device.type, ())
+    if name not in runnable:
+        others = ", ".join((*runnable, "reference"))
+        return f"{device.type} has {others}; pass one of these or None"
+    if name == "cuda":
+        return library("cuda")[1]
+    if name == "triton" and importlib.util.find_spec("triton") is None:
+        return "triton is not installed; `pip install triton`"
+    return ""
+
+
 def _check_forced(device: torch.device, dtype: torch.dtype, forced: str) -> None:
     if forced not in NAMES:
         raise InputError(f"backend {forced!r} does not exist; expected one of {', '.join(NAMES)}")
-    if forced == "reference":
-        return
-    if dtype not in DTYPES:
+    reason = obstacle(device, forced)
+    if reason:
+        raise InputError(f"backend {forced!r} cannot run on {device.type}: {reason}")
+    if forced != "reference" and dtype not in DTYPES:
         raise InputError(f"backend {forced!r} does not take {dtype}; convert value or pass None")
-    runnable = {"cpu": cpu_variants(), "cuda": ("cuda", "triton")}.get(device.type, ())
-    if forced not in runnable:
-        raise InputError(
-            f"backend {forced!r} cannot run on {device.type}; expected one of "
-            f"{', '.join((*runnable, 'reference'))}, or None"
-        )
-    if forced == "cuda" and library("cuda")[0] is None:
-        raise InputError(f"backend 'cuda' cannot run: {library('cuda')[1]}")
