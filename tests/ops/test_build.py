@@ -1,0 +1,124 @@
+"""setup.py on machines that lack something, and the CUDA sources under the compiler."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[2]
+COMPILER = next((c for c in ("c++", "g++", "clang++") if shutil.which(c)), None)
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """A copy of what setup.py reads: the build writes beside it."""
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE", "MANIFEST.in"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    ignored = shutil.ignore_patterns("*.so", "__pycache__")
+    shutil.copytree(ROOT / "grouppose", tmp_path / "grouppose", ignore=ignored)
+    return tmp_path
+
+
+def setup(folder, *arguments, **environment):
+    """Runs setup.py; an empty string removes a variable."""
+    merged = {**os.environ, "FORCE_CUDA": "", "GROUPPOSE_BUILD": "", **environment}
+    return subprocess.run(
+        [sys.executable, "setup.py", "-q", *arguments],
+        cwd=folder, env=merged, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+
+
+def built(folder):
+    return sorted(path.name for path in (folder / "grouppose/ops").glob("*.so"))
+
+
+def empty_path(folder):
+    """A PATH with no compiler on it."""
+    (folder / "bin").mkdir()
+    return str(folder / "bin")
+
+
+def test_no_compiler_builds_nothing_and_says_so(tree):
+    result = setup(tree, "build_ext", "--inplace", PATH=empty_path(tree), CXX="", CUDA_HOME="")
+    assert result.returncode == 0, result.stderr
+    assert "no CPU kernels, the slow reference will run instead: there is no C++" in result.stdout
+    assert built(tree) == []
+
+
+def test_none_asked_for(tree):
+    result = setup(tree, "build_ext", "--inplace", GROUPPOSE_BUILD="none")
+    assert result.returncode == 0, result.stderr
+    assert "GROUPPOSE_BUILD=none: no kernels are built" in result.stdout
+    assert built(tree) == []
+
+
+def test_an_unknown_wish_is_refused(tree):
+    result = setup(tree, "build_ext", "--inplace", GROUPPOSE_BUILD="gpu")
+    assert result.returncode
+    assert "GROUPPOSE_BUILD=gpu; expected cpu, cuda or none" in result.stderr
+
+
+def test_cuda_insisted_on_but_impossible_fails(tree):
+    """CUDA kernels with a C++ compiler that is not there."""
+    result = setup(
+        tree, "build_ext", "--inplace", FORCE_CUDA="1", PATH=empty_path(tree), CXX="nowhere"
+    )
+    assert result.returncode
+    assert "CUDA kernels were asked for, but" in result.stderr
+
+
+def test_without_torch_the_command_is_named(tree):
+    (tree / "torch.py").write_text("raise ModuleNotFoundError(name='torch')\n")
+    result = setup(tree, "build_ext", "--inplace", PYTHONPATH=str(tree))
+    assert result.returncode
+    assert "pip install --no-build-isolation ." in result.stderr
+
+
+def test_a_broken_compiler_does_not_fail_the_installation(tree):
+    broken = tree / "broken"
+    broken.write_text("#!/bin/sh\necho 'error: broken today' >&2\nexit 1\n")
+    broken.chmod(0o755)
+    result = setup(tree, "build_ext", "--inplace", GROUPPOSE_BUILD="cpu", CXX=str(broken))
+    assert result.returncode == 0, result.stderr
+    assert "no CPU kernels" in result.stdout
+    assert "broken today" in result.stdout
+
+
+def test_source_distribution_holds_the_sources(tree):
+    result = setup(tree, "sdist", "--formats=gztar")
+    assert result.returncode == 0, result.stderr
+    (archive,) = (tree / "dist").glob("*.tar.gz")
+    shutil.unpack_archive(archive, tree / "unpacked")
+    (root,) = (tree / "unpacked").iterdir()
+    expected = {p.relative_to(ROOT) for p in (ROOT / "grouppose/ops/csrc").rglob("*.*")}
+    assert expected == {p.relative_to(root) for p in (root / "grouppose/ops/csrc").rglob("*.*")}
+    assert (root / "setup.py").exists()
+
+
+@pytest.mark.skipif(COMPILER is None, reason="no C++ compiler")
+def test_every_cpu_source_compiles_without_warnings():
+    include = Path(torch.__file__).parent / "include"
+    for source in (ROOT / "grouppose/ops/csrc/cpu").glob("*.cpp"):
+        result = subprocess.run(
+            [COMPILER, "-std=c++20", "-fsyntax-only", "-Wall", "-Wextra", "-Wno-psabi", "-fvisibility=hidden",
+             "-DTORCH_TARGET_VERSION=0x020b000000000000", f"-isystem{include}", source],
+            capture_output=True, text=True,
+        )  # fmt: skip
+        assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.skipif(shutil.which("nvcc") is None, reason="no nvcc")
+@pytest.mark.parametrize("source", ["forward.cu", "backward.cu"])
+def test_cuda_sources_compile(source, tmp_path):
+    """For one GPU; CUDA_TEST_ARCHITECTURES=75,80,... compiles for others."""
+    for architecture in os.environ.get("CUDA_TEST_ARCHITECTURES", "90").split(","):
+        result = subprocess.run(
+            ["nvcc", "-std=c++20", "-Werror", "all-warnings", f"-arch=sm_{architecture}", "-cubin",
+             ROOT / "grouppose/ops/csrc/cuda" / source, "-o", tmp_path / "out.cubin"],
+            capture_output=True, text=True,
+        )  # fmt: skip
+        assert result.returncode == 0, result.stdout + result.stderr
