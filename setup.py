@@ -229,5 +229,7 @@ def extension(device):
 devices = ["cpu"] if platform.system() == "Darwin" else ["cpu", "cuda"]
 setup(
     ext_modules=[extension(device) for device in devices],
+    # a wheel holds what its own build made, not what an earlier one left in the source tree
+    exclude_package_data={"": ["*.so", "ops/*.so"]},
     cmdclass={"build_ext": BuildKernels, "bdist_wheel": TagWheel},
 )

@@ -104,8 +104,9 @@ def test_every_cpu_source_compiles_without_warnings():
     include = Path(torch.__file__).parent / "include"
     for source in (ROOT / "grouppose/ops/csrc/cpu").glob("*.cpp"):
         result = subprocess.run(
-            [COMPILER, "-std=c++20", "-fsyntax-only", "-Wall", "-Wextra", "-Wno-psabi", "-fvisibility=hidden",
-             "-DTORCH_TARGET_VERSION=0x020b000000000000", f"-isystem{include}", source],
+            [COMPILER, "-std=c++20", "-fsyntax-only", "-Wall", "-Wextra", "-Wno-psabi",
+             "-fvisibility=hidden", "-DTORCH_TARGET_VERSION=0x020b000000000000",
+             f"-isystem{include}", source],
             capture_output=True, text=True,
         )  # fmt: skip
         assert (result.returncode, result.stderr) == (0, "")
