@@ -12,6 +12,7 @@ import json
 import re
 import sys
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -298,12 +299,14 @@ def parallel(run: Run) -> torch.nn.Module:
 
     if distributed.world_size() == 1:
         return run.model
-    return DistributedDataParallel(
-        run.model,
-        device_ids=[run.device.index] if run.device.type == "cuda" else None,
-        find_unused_parameters=run.args.find_unused_params,
-        broadcast_buffers=False,  # finish_epoch copies them, once an epoch
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torch 2.14 has a second name for it
+        return DistributedDataParallel(
+            run.model,
+            device_ids=[run.device.index] if run.device.type == "cuda" else None,
+            find_unused_parameters=run.args.find_unused_params,
+            broadcast_buffers=False,  # finish_epoch copies them, once an epoch
+        )
 
 
 def finish_epoch(

@@ -18,7 +18,7 @@ data_aug_scales2_resize = [192]
 data_aug_scales2_crop = [192, 192]
 
 # Network
-backbone = "resnet10s"
+backbone = "resnet18s"
 pretrained_backbone = None
 hidden_dim = 128
 nheads = 4

@@ -13,7 +13,7 @@ data_aug_scales2_resize = [256]
 data_aug_scales2_crop = [2000, 2000]  # at least the whole picture: no crop
 
 # Network
-backbone = "resnet10s"
+backbone = "resnet18s"
 pretrained_backbone = None
 hidden_dim = 128
 nheads = 4

@@ -210,7 +210,7 @@ _RESNET_BY_SIZE = {  # blocks of the third stage, channels out of it: name
     (6, 256): "resnet34",
     (6, 1024): "resnet50",
     (23, 1024): "resnet101",
-    (1, 96): "resnet10s",
+    (2, 96): "resnet18s",
 }
 
 

@@ -270,7 +270,7 @@ def test_wrong_input_ends_with_one_line(data, tmp_path, capsys, extra, options, 
     ("file", "options", "message"),
     [
         ("checkpoint.pth", ["hidden_dim=64"], "hidden_dim is 32 there, 64 here; set hidden_dim=32"),
-        ("checkpoint.pth", ["backbone=resnet18"], "backbone is 'resnet10s' there, 'resnet18' here"),
+        ("checkpoint.pth", ["backbone=resnet18"], "backbone is 'resnet18s' there, 'resnet18' here"),
         ("checkpoint_best_ema.pth", [], "holds weights but no optimizer, scaler, rng"),
         ("log.txt", [], "log.txt is no readable checkpoint"),
     ],

@@ -115,7 +115,7 @@ LEGS: dict[str, tuple[tuple[Range, Range, Range], tuple[Range, Range, Range]]] =
     "kneel": (((78, 96), (4, 14), (82, 100)), ((-10, 6), (0, 8), (80, 96))),
     "balance": (((50, 82), (18, 42), (95, 130)), _STAND),
 }
-LEG_SHARES = (0.15, 0.14, 0.18, 0.10, 0.08, 0.05, 0.13, 0.04, 0.04, 0.04, 0.03, 0.02)
+LEG_SHARES = (0.22, 0.17, 0.21, 0.09, 0.10, 0.03, 0.10, 0.02, 0.02, 0.02, 0.01, 0.01)
 LEAN: dict[str, Range] = {"run": (4, 24), "squat": (15, 40), "sit": (-10, 14), "lunge": (0, 25)}
 
 
@@ -140,9 +140,9 @@ def random_pose(rng: Generator) -> tuple[Pose, bool]:
     legs = list(LEGS)[rng.choice(len(LEGS), p=LEG_SHARES)]
     order = int(rng.integers(2))
     thighs = LEGS[legs] if order else LEGS[legs][::-1]
-    facing = rng.choice(4, p=(0.48, 0.24, 0.14, 0.14))
+    facing = rng.choice(4, p=(0.56, 0.32, 0.06, 0.06))
     yaw = (rng.normal(0, 25), rng.normal(180, 25), rng.normal(90, 25), rng.normal(-90, 25))[facing]
-    tumbling = legs != "sit" and rng.random() < 0.09
+    tumbling = legs != "sit" and rng.random() < 0.03
     roll = rng.uniform(-100, 100) if tumbling else rng.normal(0, 5)
     pose = Pose(
         yaw=float(yaw),

@@ -70,7 +70,7 @@ def draw_scene(rng: Generator, size: int) -> tuple[np.ndarray, np.ndarray, list[
     horizon = float(rng.uniform(0.3, 0.75)) * size
     empty = background(rng, size, horizon)
     empty = cv2.resize(empty, (side, side), interpolation=cv2.INTER_LINEAR)
-    for _ in range(rng.integers(2, 8)):
+    for _ in range(rng.integers(1, 6)):
         paint_distractor(Canvas(empty, light), rng, NOBODY)
     painted, people = _play(empty, light, _cast(rng, side))
     return _developed(rng, painted, size), painted, people

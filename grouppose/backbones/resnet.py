@@ -10,14 +10,14 @@ from torch.utils.checkpoint import checkpoint
 from torchvision.ops import FrozenBatchNorm2d
 
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101")
-SMALL_RESNETS = ("resnet10s",)
+SMALL_RESNETS = ("resnet18s",)
 
 
 class ResNet(nn.Module):
     """Stages 2 to 4 of a ResNet: strides 8, 16, 32.
 
     torchvision's ResNets carry frozen batch norm and a frozen stem and first stage, as they are
-    fine-tuned from ImageNet; `resnet10s` (widths 32 to 160) trains everything.
+    fine-tuned from ImageNet; `resnet18s` (widths 32 to 160) trains everything.
     """
 
     def __init__(self, name: str, dilation: bool = False, use_checkpoint: bool = False) -> None:
@@ -25,7 +25,9 @@ class ResNet(nn.Module):
         self.use_checkpoint = use_checkpoint
         if name in SMALL_RESNETS:
             widths = (32, 64, 96, 160)
-            self.body = TimmResNet(BasicBlock, [1, 1, 1, 1], channels=widths, stem_width=24)
+            self.body = TimmResNet(
+                BasicBlock, [2, 2, 2, 2], channels=widths, stem_type="deep", stem_width=16
+            )
             self.body.relu = self.body.act1
             self.num_channels = widths[1:]
         else:

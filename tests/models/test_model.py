@@ -15,7 +15,7 @@ from grouppose.models.grouppose.proposals import centre_logits
 from grouppose.skeleton import COCO
 
 SMALL = {
-    "backbone": "resnet10s",
+    "backbone": "resnet18s",
     "hidden_dim": 64,
     "nheads": 2,
     "enc_layers": 1,
