@@ -93,7 +93,7 @@ def background(rng: Generator, side: int, horizon: float) -> np.ndarray:
         side: of the canvas.
         horizon: row at which the floor begins in pictures that have one.
     """
-    kind = rng.choice(["ramp", "clouds", "wall", "room", "field"], p=(0.15, 0.2, 0.15, 0.25, 0.25))
+    kind = rng.choice(["ramp", "clouds", "wall", "room", "field"], p=(0.4, 0.35, 0.09, 0.08, 0.08))
     if kind == "ramp":
         picture = _blend(random_colour(rng, _MUTED), random_colour(rng, _MUTED), _ramp(rng, side))
     elif kind == "clouds":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 
@@ -25,3 +26,9 @@ class MLP(nn.Module):
         nn.init.zeros_(self.layers[-1].weight)
         nn.init.zeros_(self.layers[-1].bias)
         return self
+
+
+def in_float32(head: nn.Module, x: Tensor) -> Tensor:
+    """Runs a head outside autocast: what it gives are logits and places, not features."""
+    with torch.autocast(x.device.type, enabled=False):
+        return head(x.float())

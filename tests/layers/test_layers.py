@@ -7,7 +7,7 @@ import torch
 
 from grouppose.layers.deformable import MSDeformAttn
 from grouppose.layers.group_attention import SelfAttention, attend_across, attend_within
-from grouppose.layers.mlp import MLP
+from grouppose.layers.mlp import MLP, in_float32
 from grouppose.layers.position import encode_grid, encode_points
 
 
@@ -70,6 +70,15 @@ def test_mlp_by_hand():
         mlp.layers[1].bias.fill_(0.5)
     assert mlp(torch.tensor([-3.0])).item() == 3.5  # |x| + 0.5
     assert mlp.zero_last()(torch.tensor([7.0])).item() == 0
+
+
+def test_heads_compute_in_float32_under_autocast():
+    torch.manual_seed(0)
+    head, x = torch.nn.Linear(64, 2), torch.randn(3, 64)
+    with torch.autocast("cpu", torch.bfloat16):
+        out, rounded = in_float32(head, x), head(x)
+    assert torch.equal(out, head(x))
+    assert not torch.equal(out, rounded.float())
 
 
 def test_deformable_attention_starts_by_looking_around():

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from grouppose.keypoints import inverse_sigmoid
 from grouppose.layers.deformable import MSDeformAttn
 from grouppose.layers.group_attention import SelfAttention, attend_across, attend_within
-from grouppose.layers.mlp import MLP
+from grouppose.layers.mlp import MLP, in_float32
 from grouppose.layers.position import encode_points
 
 
@@ -106,7 +106,7 @@ class Decoder(nn.Module):
             position = self.half_pose_ref_point_head(encode_points(level0, self.dim))
             position = torch.cat((torch.zeros_like(position[:, :, :1]), position), 2)
             tokens = layer(tokens, position, with_centre(points), memory)
-            delta = head(tokens[:, :, 1:]).float()
+            delta = in_float32(head, tokens[:, :, 1:])
             instances.append(tokens[:, :, 0])
             keypoints.append((inverse_sigmoid(undetached) + delta).sigmoid())
             undetached = (inverse_sigmoid(points) + delta).sigmoid()

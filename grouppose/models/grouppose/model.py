@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from grouppose.errors import InputError
-from grouppose.layers.mlp import MLP
+from grouppose.layers.mlp import MLP, in_float32
 from grouppose.layers.position import encode_grid
 from grouppose.models.grouppose.decoder import Decoder, Memory
 from grouppose.models.grouppose.encoder import Encoder
@@ -61,7 +61,7 @@ class Transformer(nn.Module):
         centre, valid = centre_logits(memory)
         features = memory.tokens.masked_fill(~valid[..., None], 0)
         features = self.enc_output_norm(self.enc_output(features))
-        scores = self.enc_out_class_embed(features).float()
+        scores = in_float32(self.enc_out_class_embed, features)
         positions = scores.shape[1]
         if positions < self.num_queries:
             raise InputError(
@@ -70,7 +70,7 @@ class Transformer(nn.Module):
             )
         indices = scores.amax(-1).topk(self.num_queries, dim=1).indices
         chosen = gather(features, indices)
-        offsets = self.enc_pose_embed(chosen).float().unflatten(-1, (-1, 2))
+        offsets = in_float32(self.enc_pose_embed, chosen).unflatten(-1, (-1, 2))
         keypoints = (gather(centre, indices)[:, :, None] + offsets).sigmoid()
         return Selected(gather(scores, indices), chosen, keypoints, indices)
 
@@ -183,7 +183,7 @@ class GroupPose(nn.Module):
         self, instances: Sequence[Tensor], keypoints: Sequence[Tensor], selected: Selected
     ) -> dict[str, object]:
         def layer(i: int) -> dict[str, Tensor]:
-            logits = self.class_embed[i](instances[i]).float()
+            logits = in_float32(self.class_embed[i], instances[i])
             return {"pred_logits": logits, "pred_keypoints": keypoints[i]}
 
         outputs: dict[str, object] = layer(len(instances) - 1)
