@@ -1,14 +1,14 @@
 """A small Group Pose on drawn people, from random weights: minutes on 2 CPU cores.
 
 OMP_NUM_THREADS=1 torchrun --nproc_per_node=2 main.py -c config/demo.py \
-    --coco_path outputs/demo/data --output_dir outputs/demo --amp
+    --coco_path outputs/people --output_dir outputs/demo0 --amp
 """
 
 _base_ = ["grouppose.py"]
 
 # Data: drawn when the folder is empty; pictures keep their size, only the flip is left
 dataset_file = "synthetic"
-synthetic_train = 8000
+synthetic_train = 4000
 synthetic_val = 200
 synthetic_seed = 0
 synthetic_size = 192
@@ -24,17 +24,17 @@ hidden_dim = 128
 nheads = 4
 dim_feedforward = 256
 enc_layers = 2
-dec_layers = 3
-num_queries = 20
-num_select = 20
+dec_layers = 2
+num_queries = 16
+num_select = 16
 
 # Training
-lr = 5e-4
+lr = 2.5e-4
 lr_backbone = 5e-4
-batch_size = 4
-epochs = 6
+batch_size = 2
+epochs = 4
 lr_schedule = "cosine"
-warmup_steps = 300
-eval_every = 2
+warmup_steps = 100
+eval_every = 1
 eval_batch_size = 8
 save_checkpoint_interval = 100

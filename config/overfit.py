@@ -24,11 +24,11 @@ num_queries = 30
 num_select = 30
 
 # Training
-lr = 5e-4
+lr = 2.5e-4
 lr_backbone = 5e-4
-batch_size = 4
-epochs = 250
+batch_size = 2
+epochs = 500
 lr_schedule = "cosine"
 warmup_steps = 50
-eval_every = 25
+eval_every = 50
 save_checkpoint_interval = 1000
