@@ -59,7 +59,10 @@ def trained(data, tmp_path_factory) -> Path:
     """The folder of a finished run of two epochs, with a moving average and worker processes."""
     folder = tmp_path_factory.mktemp("trained") / "new" / "run"
     extra = ("--num_workers", "1", "--note", "first", "--save_log", "--seed", "5")
-    assert main.main(command(data, folder, *extra, options=("use_ema=true", "dropout=0.1"))) == 0
+    assert (
+        main.main(command(data, folder, *extra, options=("use_ema=true", "dropout=0.1", "lr=5e-4")))
+        == 0
+    )
     return folder
 
 
