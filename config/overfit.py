@@ -20,8 +20,8 @@ nheads = 4
 dim_feedforward = 256
 enc_layers = 2
 dec_layers = 3
-num_queries = 30
-num_select = 30
+num_queries = 60
+num_select = 20
 
 # Training
 lr = 2.5e-4
