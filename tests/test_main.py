@@ -17,6 +17,10 @@ ROOT = Path(main.__file__).parent
 DEMO = str(ROOT / "config" / "demo.py")
 
 
+# of the run that the tests share; dropout draws from the random state that a resumed run restores
+TRAINED = ("use_ema=true", "dropout=0.1", "lr=5e-4")
+
+
 @pytest.fixture(scope="module", autouse=True)
 def one_thread():
     """Sums do not depend on the number of threads then, and small runs are faster."""
@@ -59,10 +63,7 @@ def trained(data, tmp_path_factory) -> Path:
     """The folder of a finished run of two epochs, with a moving average and worker processes."""
     folder = tmp_path_factory.mktemp("trained") / "new" / "run"
     extra = ("--num_workers", "1", "--note", "first", "--save_log", "--seed", "5")
-    assert (
-        main.main(command(data, folder, *extra, options=("use_ema=true", "dropout=0.1", "lr=5e-4")))
-        == 0
-    )
+    assert main.main(command(data, folder, *extra, options=TRAINED)) == 0
     return folder
 
 
@@ -115,8 +116,7 @@ def test_resumed_run_equals_an_uninterrupted_one(trained, data, tmp_path):
     log = log_of(trained)[:1] + [{"epoch": 1, "of": "a run that was killed"}]
     (tmp_path / "log.txt").write_text("".join(json.dumps(entry) + "\n" for entry in log))
     extra = ("--resume", first_epoch, "--seed", "5")
-    options = ("use_ema=true", "dropout=0.1")  # dropout draws from the restored random state
-    assert main.main(command(data, tmp_path, *extra, options=options)) == 0
+    assert main.main(command(data, tmp_path, *extra, options=TRAINED)) == 0
     own, other = load(trained / "checkpoint.pth"), load(tmp_path / "checkpoint.pth")
     for key in ("model", "ema", "optimizer", "rng", "epoch", "best"):
         assert equal(own[key], other[key]), key
