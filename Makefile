@@ -1,6 +1,5 @@
 # make demo    trains a small model on drawn people and shows what it learned
 # make test    the whole test suite, with coverage
-# make bench   ratios of speed, measured in one run
 # make lint    style of Python and C++
 #
 # Each sets up what it needs: a virtual environment in .venv with the tested versions, and the
@@ -14,8 +13,8 @@ READY := $(VENV)/.ready
 DEMO := outputs/demo$(SEED)
 SOURCES := setup.py $(wildcard grouppose/ops/csrc/*/*)
 
-.PHONY: demo test bench lint
-demo test bench lint: $(READY)
+.PHONY: demo test lint
+demo test lint: $(READY)
 
 $(VENV)/.installed: requirements.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -37,9 +36,6 @@ demo:
 test:
 	$(BIN)/python -m coverage erase
 	$(BIN)/python -m pytest --cov --cov-report=term
-
-bench:
-	$(BIN)/python benchmarks/msda.py
 
 lint:
 	$(BIN)/ruff check .

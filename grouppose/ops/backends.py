@@ -113,8 +113,6 @@ def _cuda_backend(device: torch.device) -> tuple[str, str]:
             f"{capability[0]}.{capability[1]}; "
             f"`TORCH_CUDA_ARCH_LIST={capability[0]}.{capability[1]} {BUILD_COMMAND}` adds it"
         )
-    if importlib.util.find_spec("triton") is not None:
-        return "triton", reason
     return "reference", reason
 
 
