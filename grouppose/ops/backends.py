@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import importlib.util
 import os
 import warnings
 from pathlib import Path
@@ -22,7 +21,7 @@ BUILD_COMMAND = (
 OLDEST_TORCH = (2, 11)  # the stable ABI that the compiled kernels use
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 CPU_VARIANTS = {"cpu": 1, "cpu-avx2": 2, "cpu-avx512": 3}  # slowest first; the kernels' own numbers
-NAMES = (*CPU_VARIANTS, "cuda", "triton", "reference")
+NAMES = (*CPU_VARIANTS, "cuda", "reference")
 
 
 @functools.cache
@@ -120,7 +119,7 @@ def backend(device: torch.device | str, dtype: torch.dtype) -> tuple[str, str]:
     """Which kernel `msda` runs for values of this dtype on this device, and why.
 
     Returns:
-        One of "cpu-avx512", "cpu-avx2", "cpu", "cuda", "triton", "reference", and a sentence. The
+        One of "cpu-avx512", "cpu-avx2", "cpu", "cuda", "reference", and a sentence. The
         environment variable GROUPPOSE_CPU_ISA (avx512, avx2 or plain) overrides the choice on CPU.
     """
     device = torch.device(device)
@@ -148,7 +147,7 @@ def choose(device: torch.device, dtype: torch.dtype, forced: str | None) -> tupl
         forced: one of NAMES; None takes `backend`'s answer.
 
     Returns:
-        "compiled", "triton" or "reference"; and the compiled CPU kernels' number, 0 for the best
+        "compiled" or "reference"; and the compiled CPU kernels' number, 0 for the best
         that the processor has when it runs (an exported program may move to another one).
     """
     if forced is None:
@@ -158,7 +157,7 @@ def choose(device: torch.device, dtype: torch.dtype, forced: str | None) -> tupl
     else:
         _check_forced(device, dtype, forced)
         name = forced
-    if name in ("triton", "reference"):
+    if name == "reference":
         return name, 0
     pinned = forced is not None or "GROUPPOSE_CPU_ISA" in os.environ
     return "compiled", CPU_VARIANTS.get(name, 0) if pinned else 0
@@ -168,14 +167,12 @@ def obstacle(device: torch.device, name: str) -> str:
     """Why backend `name` cannot run on `device`; "" where it can."""
     if name == "reference":
         return ""
-    runnable = {"cpu": cpu_variants(), "cuda": ("cuda", "triton")}.get(device.type, ())
+    runnable = {"cpu": cpu_variants(), "cuda": ("cuda",)}.get(device.type, ())
     if name not in runnable:
         others = ", ".join((*runnable, "reference"))
         return f"{device.type} has {others}; pass one of these or None"
     if name == "cuda":
         return library("cuda")[1]
-    if name == "triton" and importlib.util.find_spec("triton") is None:
-        return "triton is not installed; `pip install triton`"
     return ""
 
 
