@@ -306,6 +306,7 @@ def parallel(run: Run) -> torch.nn.Module:
             device_ids=[run.device.index] if run.device.type == "cuda" else None,
             find_unused_parameters=run.args.find_unused_params,
             broadcast_buffers=False,  # finish_epoch copies them, once an epoch
+            gradient_as_bucket_view=True,
         )
 
 
@@ -362,8 +363,9 @@ def report_epoch(entry: dict[str, float]) -> None:
 
 def run_command(args: argparse.Namespace) -> None:
     """Everything between the command line and the exit status."""
-    from util import distributed, log
+    from util import distributed, engine, log
 
+    engine.keep_memory()
     device = distributed.start(args.device, args.local_rank)
     log.set_up()
     run = build_run(args, read_settings(args), device)

@@ -56,4 +56,5 @@ cls_loss_coef = 2.0
 keypoints_loss_coef = 10.0
 oks_loss_coef = 4.0
 interm_loss_coef = 1.0
+aux_matches = 1  # queries per person in all heads but the last layer's
 focal_alpha = 0.25

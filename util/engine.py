@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -17,6 +19,22 @@ from util.log import Averages, Progress, logger
 from util.optim import Schedule, clip_gradients
 
 People = list[dict[str, Tensor]]
+
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+
+
+def keep_memory() -> None:
+    """Lets glibc keep what it frees: each step asks for the same sizes again.
+
+    Otherwise a step on CPU gets new pages from the system for every larger tensor, which took a
+    quarter of its time.
+    """
+    if sys.platform == "linux":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # not in every C library
+        if mallopt is not None:
+            mallopt(_M_MMAP_THRESHOLD, 32 << 20)  # the largest it takes
+            mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 class NonFiniteLossError(UserError, ArithmeticError):

@@ -115,7 +115,8 @@ LEGS: dict[str, tuple[tuple[Range, Range, Range], tuple[Range, Range, Range]]] =
     "kneel": (((78, 96), (4, 14), (82, 100)), ((-10, 6), (0, 8), (80, 96))),
     "balance": (((50, 82), (18, 42), (95, 130)), _STAND),
 }
-LEG_SHARES = (0.22, 0.17, 0.21, 0.09, 0.10, 0.03, 0.10, 0.02, 0.02, 0.02, 0.01, 0.01)
+ARM_SHARES = (0.36, 0.06, 0.05, 0.18, 0.14, 0.09, 0.06, 0.02, 0.02, 0.02)
+LEG_SHARES = (0.36, 0.20, 0.24, 0.02, 0.12, 0.01, 0.02, 0.01, 0.005, 0.005, 0.005, 0.005)
 LEAN: dict[str, Range] = {"run": (4, 24), "squat": (15, 40), "sit": (-10, 14), "lunge": (0, 25)}
 
 
@@ -140,7 +141,7 @@ def random_pose(rng: Generator) -> tuple[Pose, bool]:
     legs = list(LEGS)[rng.choice(len(LEGS), p=LEG_SHARES)]
     order = int(rng.integers(2))
     thighs = LEGS[legs] if order else LEGS[legs][::-1]
-    facing = rng.choice(4, p=(0.56, 0.32, 0.06, 0.06))
+    facing = rng.choice(4, p=(0.67, 0.21, 0.06, 0.06))
     yaw = (rng.normal(0, 25), rng.normal(180, 25), rng.normal(90, 25), rng.normal(-90, 25))[facing]
     tumbling = legs != "sit" and rng.random() < 0.03
     roll = rng.uniform(-100, 100) if tumbling else rng.normal(0, 5)
@@ -161,9 +162,8 @@ def _random_arms(rng: Generator, legs: str, order: int) -> tuple[Numbers, Number
     if legs in ("walk", "run") and rng.random() < 0.7:  # the arm swings against its leg
         chosen = ["behind", "ahead"] if order else ["ahead", "behind"]
     else:
-        first = names[rng.integers(len(names))]
-        chosen = [first, first if rng.random() < 0.5 else names[rng.integers(len(names))]]
-        chosen = chosen[::-1] if rng.random() < 0.5 else chosen
+        first, second = (names[i] for i in rng.choice(len(names), 2, p=ARM_SHARES))
+        chosen = [first, first if rng.random() < 0.5 else second]
     bent = 60 if legs == "run" else 0
     arms = [[float(rng.uniform(*r)) for r in ARMS[name]] for name in chosen]
     return tuple((up, at, max(elbow, bent), to) for up, at, elbow, to in arms)

@@ -51,7 +51,7 @@ HAIRCUTS = {  # share of figures
 }
 _SHARES = np.array(list(HAIRCUTS.values()))
 EARS_COVERED = ("long", "curls", "scarf")
-PATTERNS = ("plain", "stripes", "halves", "jacket", "print")
+PATTERNS = {"plain": 0.8, "stripes": 0.05, "halves": 0.05, "jacket": 0.05, "print": 0.05}
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def random_look(rng: Generator) -> Look:
         sleeves=0.0 if sleeve_kind < 0.14 else sleeves if sleeve_kind < 0.56 else 2.0,
         trousers=0.0 if bare_legs else 2.0 if long_trousers < 0.7 else shorts,
         skirt=skirt,
-        pattern=PATTERNS[rng.integers(len(PATTERNS))],
+        pattern=tuple(PATTERNS)[rng.choice(len(PATTERNS), p=tuple(PATTERNS.values()))],
         bag=bool(rng.random() < 0.14),
         beard=bool(rng.random() < 0.14),
         glasses=bool(rng.random() < 0.15),

@@ -70,7 +70,7 @@ def draw_scene(rng: Generator, size: int) -> tuple[np.ndarray, np.ndarray, list[
     horizon = float(rng.uniform(0.3, 0.75)) * size
     empty = background(rng, size, horizon)
     empty = cv2.resize(empty, (side, side), interpolation=cv2.INTER_LINEAR)
-    for _ in range(rng.integers(1, 6)):
+    for _ in range(rng.integers(1, 4)):
         paint_distractor(Canvas(empty, light), rng, NOBODY)
     painted, people = _play(empty, light, _cast(rng, side))
     return _developed(rng, painted, size), painted, people
@@ -106,7 +106,7 @@ def _owners(index: int) -> dict[str, int]:
 def _cast(rng: Generator, side: int) -> list[_Actor]:
     """1 to 4 figures, far ones first."""
     count = int(rng.choice(4, p=(0.2, 0.3, 0.3, 0.2))) + 1
-    common = np.exp(rng.uniform(np.log(0.5), np.log(1.1))) * (1.1 - 0.08 * count)
+    common = np.exp(rng.uniform(np.log(0.48), np.log(1.06))) * (1.1 - 0.08 * count)
     pitch = float(rng.uniform(0, 18))
     actors = []
     while not actors:
@@ -208,5 +208,5 @@ def _developed(rng: Generator, painted: np.ndarray, size: int) -> np.ndarray:
     if rng.random() < 0.2:
         small = cv2.GaussianBlur(small, (0, 0), float(rng.uniform(0.4, 0.9)))
     gain, offset = rng.uniform(0.8, 1.2), rng.uniform(-18, 18)
-    noise = float(rng.choice([rng.uniform(1, 6), rng.uniform(6, 16)], p=(0.75, 0.25)))
+    noise = float(rng.choice([rng.uniform(1, 6), rng.uniform(6, 16)], p=(0.9, 0.1)))
     return cv2.addWeighted(small, gain, grain(rng, size), noise, offset, dtype=cv2.CV_8U)

@@ -170,6 +170,24 @@ def test_more_people_than_queries_leaves_some_unmatched():
     assert len(pairs[0]) == 3
 
 
+def test_aux_heads_match_a_person_more_than_once():
+    """One person, queries 0.1, 0.2 and 0.4 to its right: the nearest two in all but the last."""
+    targets = [person([[0.5, 0.5]] * 2)]
+    shifts = torch.tensor([0.4, 0.1, 0.2])
+    keypoints = torch.full((1, 3, 2, 2), 0.5)
+    keypoints[..., 0] += shifts[:, None]
+    head = {"pred_logits": torch.zeros(1, 3, 2), "pred_keypoints": keypoints}
+    criterion = grouppose.build_criterion("grouppose", num_body_points=2, aux_matches=2)
+    losses = criterion({**head, "aux_outputs": [head], "interm_outputs": head}, targets)
+    assert losses["loss_keypoints"].item() == pytest.approx(2 * 0.1)
+    for name in ("loss_keypoints_0", "loss_keypoints_interm"):
+        assert losses[name].item() == pytest.approx(2 * (0.1 + 0.2) / 2)
+    ((pairs,),) = match([head], targets, criterion.cost, [5])
+    assert pairs[0].tolist() == [0, 1, 2] and pairs[1].tolist() == [0, 0, 0]
+    with pytest.raises(InputError, match="aux_matches is 0, expected at least 1"):
+        grouppose.build_criterion("grouppose", aux_matches=0)
+
+
 def test_predictions_that_are_no_numbers_reach_the_loss_instead_of_the_solver():
     targets = [person([[0.1, 0.2]] * 2)]
     outputs = outputs_like(targets)

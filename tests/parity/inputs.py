@@ -17,8 +17,11 @@ from torch import Tensor
 import grouppose
 from grouppose.batch import batch_images
 from grouppose.checkpoints import published_names
+from grouppose.layers.deformable import MSDeformAttn
+from grouppose.ops import backends
 
 HEADS, LEVELS = 8, 4
+BACKENDS = (None, "reference", *backends.cpu_variants())  # of the operator; None: the fastest
 _NORM = re.compile(r"(norm\d*|bn\d*|downsample\.1|input_proj\.\d+\.1)\.[a-z_]+$")
 
 
@@ -99,6 +102,13 @@ def filled_model(**settings: object) -> torch.nn.Module:
     }
     grouppose.load_weights(model, state)
     return model
+
+
+def use_backend(model: torch.nn.Module, name: str | None) -> None:
+    """Makes every deformable attention of the model run on that backend."""
+    for module in model.modules():
+        if isinstance(module, MSDeformAttn):
+            module.backend = name
 
 
 def picture(height: int, width: int, seed: int) -> Tensor:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import grouppose
-from tests.parity.inputs import batch, filled_model, fixture
+from tests.parity.inputs import BACKENDS, batch, filled_model, fixture, use_backend
 
 CASES = {  # name: settings, picture sizes (h, w), seed of the first picture
     "r50_k17": ({"backbone": "resnet50"}, [(256, 320)], 0),
@@ -27,13 +27,17 @@ def close(actual, expected, tolerance):
     )
 
 
+def check_outputs(outputs, expected):
+    close(outputs["pred_logits"], expected["pred_logits"], 1e-4)
+    close(outputs["pred_keypoints"][:, EVERY_7TH], expected["pred_keypoints"], 1e-5)
+
+
 def test_outputs_and_people_are_those_of_the_published_network(case):
     model, (images, padding), expected = case
     sizes = torch.tensor([[480 + 60 * i, 640 - 40 * i] for i in range(len(images))])
     with torch.no_grad():
         outputs = model.eval()(images, padding)
-    close(outputs["pred_logits"], expected["pred_logits"], 1e-4)
-    close(outputs["pred_keypoints"][:, EVERY_7TH], expected["pred_keypoints"], 1e-5)
+    check_outputs(outputs, expected)
     found = grouppose.postprocess(outputs, sizes)
     assert [p["labels"].tolist() for p in found] == expected["labels"]
     close(torch.stack([p["scores"][::7] for p in found]), expected["scores"], 1e-5)
@@ -75,3 +79,30 @@ def test_selected_positions_are_those_of_the_published_network(case, monkeypatch
     with torch.no_grad():
         model.eval()(images, padding)
     assert chosen[0].indices.tolist() == expected["indices"]
+
+
+@pytest.fixture(scope="module")
+def padded():
+    """Two pictures of different sizes, ResNet-50."""
+    settings, sizes, seed = CASES["r50_k17_pad"]
+    model = filled_model(**settings).eval()
+    return model, batch(model, sizes, seed), fixture("outputs")["r50_k17_pad"]
+
+
+@pytest.mark.parametrize("backend", BACKENDS[1:])
+def test_every_backend_of_the_operator_gives_the_published_numbers(padded, backend):
+    model, inputs, expected = padded
+    use_backend(model, backend)
+    with torch.no_grad():
+        outputs = model(*inputs)
+    use_backend(model, None)
+    check_outputs(outputs, expected)
+
+
+def test_compiled_model_gives_the_published_numbers(padded):
+    model, inputs, expected = padded
+    torch.compiler.reset()
+    # one graph, no break; Inductor's own code for it takes minutes to build
+    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    with torch.no_grad():
+        check_outputs(compiled(*inputs), expected)

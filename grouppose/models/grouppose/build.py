@@ -109,6 +109,7 @@ def build_criterion(
     keypoints_loss_coef: float = 10.0,
     oks_loss_coef: float = 4.0,
     interm_loss_coef: float = 1.0,
+    aux_matches: int = 1,
 ) -> Criterion:
     """Builds the losses.
 
@@ -118,7 +119,12 @@ def build_criterion(
         set_cost_class, set_cost_keypoints, set_cost_oks: weights of the matching cost.
         cls_loss_coef, keypoints_loss_coef, oks_loss_coef: weights of the losses.
         interm_loss_coef: further factor for the encoder's selection.
+        aux_matches: queries that each person is matched to in the encoder's selection and in all
+            decoder layers but the last; 1 as published. More learn sooner from few pictures, as
+            the last layer alone has to tell copies apart (https://arxiv.org/abs/2207.13080).
     """
+    if aux_matches < 1:
+        raise InputError(f"aux_matches is {aux_matches}, expected at least 1")
     cost = MatchingCost(
         torch.tensor(skeleton_of(num_body_points).sigmas),
         set_cost_class,
@@ -131,7 +137,9 @@ def build_criterion(
         "loss_keypoints": keypoints_loss_coef,
         "loss_oks": oks_loss_coef,
     }
-    return Criterion(cost=cost, weights=weights, interm_weight=interm_loss_coef)
+    return Criterion(
+        cost=cost, weights=weights, interm_weight=interm_loss_coef, aux_matches=aux_matches
+    )
 
 
 def build_postprocess(*, num_select: int = 50) -> Callable:

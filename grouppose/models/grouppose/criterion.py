@@ -21,13 +21,20 @@ class Criterion(nn.Module):
         cost: weights of the matching, and the skeleton's sigmas.
         weights: weight of each loss in `total`, by name (loss_ce, loss_keypoints, loss_oks).
         interm_weight: further factor for the encoder's selection.
+        aux_matches: queries that each person is matched to in all heads but the last layer's.
     """
 
     def __init__(
-        self, *, cost: MatchingCost, weights: dict[str, float], interm_weight: float = 1.0
+        self,
+        *,
+        cost: MatchingCost,
+        weights: dict[str, float],
+        interm_weight: float = 1.0,
+        aux_matches: int = 1,
     ) -> None:
         super().__init__()
         self.cost, self.weights, self.interm_weight = cost, weights, interm_weight
+        self.aux_matches = aux_matches
 
     def forward(
         self, outputs: dict[str, object], targets: Sequence[dict[str, Tensor]]
@@ -43,7 +50,8 @@ class Criterion(nn.Module):
         Returns:
             loss_ce, loss_keypoints, loss_oks of the last layer, the same with _0, _1, ... for the
             earlier layers and _interm for the encoder's selection. Each is a sum over the batch,
-            divided by the number of labelled people (averaged over ranks, at least 1).
+            divided by the number of labelled people (averaged over ranks, at least 1), times
+            `aux_matches` where that rules.
         """
         heads = {"": outputs}
         heads |= {f"_{i}": head for i, head in enumerate(outputs.get("aux_outputs", ()))}
@@ -56,12 +64,13 @@ class Criterion(nn.Module):
             for t in targets
         ]
         cost = MatchingCost(**{**vars(self.cost), "sigmas": self.cost.sigmas.to(device)})
-        matches = match(list(heads.values()), targets, cost)
+        times = [1 if head is outputs else self.aux_matches for head in heads.values()]
+        matches = match(list(heads.values()), targets, cost, times)
         count = _mean_over_ranks(sum(len(t["labels"]) for t in targets), device)
         losses = {}
-        for (suffix, head), pairs in zip(heads.items(), matches, strict=True):
+        for (suffix, head), pairs, m in zip(heads.items(), matches, times, strict=True):
             for name, loss in _head_losses(head, targets, pairs, cost).items():
-                losses[name + suffix] = loss / count
+                losses[name + suffix] = loss / (m * count)
         return losses
 
     def total(self, losses: dict[str, Tensor]) -> Tensor:

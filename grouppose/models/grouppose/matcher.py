@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
@@ -38,17 +39,22 @@ def pad_targets(targets: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def match(
-    heads: Sequence[dict[str, Tensor]], targets: Sequence[dict[str, Tensor]], cost: MatchingCost
+    heads: Sequence[dict[str, Tensor]],
+    targets: Sequence[dict[str, Tensor]],
+    cost: MatchingCost,
+    times: Sequence[int] | None = None,
 ) -> list[list[tuple[Tensor, Tensor]]]:
-    """Assigns every labelled person one query, for each head on its own.
+    """Assigns every labelled person a query, for each head on its own.
 
     Args:
         heads: outputs with pred_logits (B, N, classes) and pred_keypoints (B, N, K, 2).
         targets: B dicts as in `Criterion.forward`.
+        cost: weights of the cost.
+        times: per head, how many queries each person gets, M; None: one.
 
     Returns:
-        Per head and picture: query indices and person indices, both (min(N, T),) int64 on the
-        CPU, the queries ascending.
+        Per head and picture: query indices and person indices, both (min(N, M * T),) int64 on
+        the CPU, the queries ascending.
     """
     people = [len(target["labels"]) for target in targets]
     if max(people, default=0) == 0:
@@ -58,14 +64,14 @@ def match(
     costs = torch.stack([_cost(head, padded, cost) for head in heads])
     costs = costs.nan_to_num(_UNFIT, _UNFIT, -_UNFIT).cpu().numpy()  # the only copy to the host
     return [
-        [_assign(costs[h, b, :, :count]) for b, count in enumerate(people)]
-        for h in range(len(heads))
+        [_assign(costs[h, b, :, :count], m) for b, count in enumerate(people)]
+        for h, m in enumerate(times or [1] * len(heads))
     ]
 
 
-def _assign(costs: object) -> tuple[Tensor, Tensor]:
-    queries, people = linear_sum_assignment(costs)
-    return torch.as_tensor(queries), torch.as_tensor(people)
+def _assign(costs: np.ndarray, times: int) -> tuple[Tensor, Tensor]:
+    queries, people = linear_sum_assignment(np.tile(costs, (1, times)))
+    return torch.as_tensor(queries), torch.as_tensor(people % max(1, costs.shape[1]))
 
 
 def _cost(head: dict[str, Tensor], people: dict[str, Tensor], cost: MatchingCost) -> Tensor:
