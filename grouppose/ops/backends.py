@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import importlib.util
 import os
 import warnings
 from pathlib import Path
@@ -21,7 +22,7 @@ BUILD_COMMAND = (
 OLDEST_TORCH = (2, 11)  # the stable ABI that the compiled kernels use
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 CPU_VARIANTS = {"cpu": 1, "cpu-avx2": 2, "cpu-avx512": 3}  # slowest first; the kernels' own numbers
-NAMES = (*CPU_VARIANTS, "cuda", "reference")
+NAMES = (*CPU_VARIANTS, "cuda", "triton", "reference")
 
 
 @functools.cache
@@ -83,6 +84,17 @@ def covers(architectures: str, capability: tuple[int, int]) -> bool:
     return False
 
 
+def interprets_triton() -> bool:
+    """Whether Triton's interpreter runs its kernels on the CPU: slow, for tests."""
+    return os.environ.get("TRITON_INTERPRET") == "1" and not _triton_obstacle()
+
+
+def _triton_obstacle() -> str:
+    if importlib.util.find_spec("triton") is None:
+        return "Triton is not installed; `pip install triton` on Linux"
+    return ""
+
+
 def _cpu_backend() -> tuple[str, str]:
     wanted = os.environ.get("GROUPPOSE_CPU_ISA")
     runnable = cpu_variants()
@@ -112,14 +124,14 @@ def _cuda_backend(device: torch.device) -> tuple[str, str]:
             f"{capability[0]}.{capability[1]}; "
             f"`TORCH_CUDA_ARCH_LIST={capability[0]}.{capability[1]} {BUILD_COMMAND}` adds it"
         )
-    return "reference", reason
+    return "reference" if _triton_obstacle() else "triton", reason
 
 
 def backend(device: torch.device | str, dtype: torch.dtype) -> tuple[str, str]:
     """Which kernel `msda` runs for values of this dtype on this device, and why.
 
     Returns:
-        One of "cpu-avx512", "cpu-avx2", "cpu", "cuda", "reference", and a sentence. The
+        One of "cpu-avx512", "cpu-avx2", "cpu", "cuda", "triton", "reference", and a sentence. The
         environment variable GROUPPOSE_CPU_ISA (avx512, avx2 or plain) overrides the choice on CPU.
     """
     device = torch.device(device)
@@ -147,7 +159,7 @@ def choose(device: torch.device, dtype: torch.dtype, forced: str | None) -> tupl
         forced: one of NAMES; None takes `backend`'s answer.
 
     Returns:
-        "compiled" or "reference"; and the compiled CPU kernels' number, 0 for the best
+        "compiled", "triton" or "reference"; and the compiled CPU kernels' number, 0 for the best
         that the processor has when it runs (an exported program may move to another one).
     """
     if forced is None:
@@ -157,7 +169,7 @@ def choose(device: torch.device, dtype: torch.dtype, forced: str | None) -> tupl
     else:
         _check_forced(device, dtype, forced)
         name = forced
-    if name == "reference":
+    if name in ("triton", "reference"):
         return name, 0
     pinned = forced is not None or "GROUPPOSE_CPU_ISA" in os.environ
     return "compiled", CPU_VARIANTS.get(name, 0) if pinned else 0
@@ -167,13 +179,15 @@ def obstacle(device: torch.device, name: str) -> str:
     """Why backend `name` cannot run on `device`; "" where it can."""
     if name == "reference":
         return ""
-    runnable = {"cpu": cpu_variants(), "cuda": ("cuda",)}.get(device.type, ())
+    interpreted = ("triton",) if interprets_triton() else ()
+    runnable = {"cpu": (*cpu_variants(), *interpreted), "cuda": ("cuda", "triton")}
+    runnable = runnable.get(device.type, ())
     if name not in runnable:
         others = ", ".join((*runnable, "reference"))
         return f"{device.type} has {others}; pass one of these or None"
     if name == "cuda":
         return library("cuda")[1]
-    return ""
+    return _triton_obstacle() if name == "triton" else ""
 
 
 def _check_forced(device: torch.device, dtype: torch.dtype, forced: str) -> None:

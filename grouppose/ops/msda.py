@@ -112,9 +112,27 @@ def _define(suffix: str) -> None:
         _differentiate(name, suffix)
 
 
+def _register_triton() -> None:
+    """The operators that end in `_triton`; their kernels are imported when first called."""
+    _define("_triton")
+
+    def implement(name: str) -> None:
+        def run(*args: object) -> object:
+            from grouppose.ops import triton_kernels
+
+            return getattr(triton_kernels, name)(*args)
+
+        _library.impl(f"{name}_triton", run, "CUDA")
+        _library.impl(f"{name}_triton", run, "CPU")  # Triton's interpreter
+
+    for name in SCHEMAS:
+        implement(name)
+
+
 _define("")
 for _name in ("cpu", "cuda"):
     backends.library(_name)
+_register_triton()
 
 
 def _check(
@@ -189,7 +207,8 @@ def msda(
     if kind == "reference":
         return msda_reference(value, level_shapes, locations, weights)
     precise = _precise(value.dtype)
-    return torch.ops.grouppose.msda(
+    ops = torch.ops.grouppose
+    return (ops.msda_triton if kind == "triton" else ops.msda)(
         value, _flat(level_shapes), locations.to(precise), weights.to(precise), variant
     )
 
@@ -230,7 +249,8 @@ def msda_fused(
         return msda_fused_reference(value, level_shapes, reference, offsets, logits)
     precise = _precise(value.dtype)
     narrow = value.dtype if offsets.dtype == logits.dtype == value.dtype else precise
-    return torch.ops.grouppose.msda_fused(
+    ops = torch.ops.grouppose
+    return (ops.msda_fused_triton if kind == "triton" else ops.msda_fused)(
         value,
         _flat(level_shapes),
         reference.to(precise),

@@ -5,6 +5,10 @@ from typing import NamedTuple
 
 import torch
 
+from grouppose.ops.backends import cpu_variants, interprets_triton
+
+# kernels that run here; Triton's in a process that interprets them (test_triton.py starts one)
+KERNELS = [*cpu_variants(), *(["triton"] if interprets_triton() else [])]
 LEVELS = [(6, 7), (3, 4), (1, 1)]
 TOLERANCE = {  # of the largest expected number
     torch.float64: 1e-12,

@@ -6,17 +6,16 @@ import pytest
 import torch
 
 from grouppose.ops import msda, msda_fused
-from grouppose.ops.backends import cpu_variants
 from grouppose.ops.reference import msda_fused_reference, msda_reference
-from tests.ops.problems import assert_close, make_problem, run
+from tests.ops.problems import KERNELS, assert_close, make_problem, run
 
-every_variant = pytest.mark.parametrize("backend", cpu_variants())
+every_kernel = pytest.mark.parametrize("backend", KERNELS)
 FORMS = {"plain": (msda, msda_reference), "fused": (msda_fused, msda_fused_reference)}
 every_form = pytest.mark.parametrize("form", FORMS)
 
 
 @every_form
-@pytest.mark.parametrize("backend", [*cpu_variants(), "reference"])
+@pytest.mark.parametrize("backend", [*KERNELS, "reference"])
 def test_finite_differences(form, backend):
     p = make_problem([(3, 4), (1, 2)], batch=1, queries=2, channels=3, points=2)
     tensors = getattr(p, form)
@@ -30,7 +29,7 @@ def test_finite_differences(form, backend):
 
 
 @every_form
-@every_variant
+@every_kernel
 @pytest.mark.parametrize("channels", [30, 32, 64, 71])
 @pytest.mark.parametrize("points", [1, 4, 8])
 def test_against_the_reference(form, backend, channels, points):
@@ -42,7 +41,7 @@ def test_against_the_reference(form, backend, channels, points):
 
 
 @every_form
-@every_variant
+@every_kernel
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_repeats_and_threads_give_the_same_bits(form, backend, dtype):
     """One picture with two heads: 1 thread takes whole heads, 3 and 4 take levels of them."""
@@ -59,7 +58,7 @@ def test_repeats_and_threads_give_the_same_bits(form, backend, dtype):
         assert all(torch.equal(x, y) for x, y in zip(results[0], other, strict=True))
 
 
-@every_variant
+@every_kernel
 def test_gradient_of_one_sample_by_hand(backend):
     """Between 1, 2, 3 and 4 at (1/4, 1/4) of the way, with weight 2 and gradient 1."""
     value = torch.tensor([1.0, 2.0, 3.0, 4.0]).view(1, 4, 1, 1)
@@ -75,7 +74,7 @@ def test_gradient_of_one_sample_by_hand(backend):
     assert grad_locations.flatten().tolist() == pytest.approx([4.0, 8.0])
 
 
-@every_variant
+@every_kernel
 def test_gradients_at_and_beyond_the_border(backend):
     """Half out to the left and a quarter down of one pixel of value 5; then nowhere near it."""
     value = torch.full((1, 1, 1, 1), 5.0)
@@ -89,7 +88,7 @@ def test_gradients_at_and_beyond_the_border(backend):
     assert grad_locations[0, :, 0, 0, 0].tolist() == [[5 * 0.75, -5 * 0.5], [0, 0], [0, 0]]
 
 
-@every_variant
+@every_kernel
 def test_reference_without_gradient(backend):
     p = make_problem()
     value, reference, offsets, logits = (x.clone().requires_grad_() for x in p.fused)
