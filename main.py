@@ -39,7 +39,7 @@ def read_settings(args: argparse.Namespace) -> Dict:
 
     names = ("dataset_file", "coco_path", "backbone", "seed", "note")
     flags = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-    settings = load_config(args.config_file, args.options, flags)
+    settings = load_config(args.config_file, args.options, flags, args.resume)
     if args.resume or args.pretrain_model_path:
         return settings  # that file holds the backbone too
     if args.swin_pretrain_path:

@@ -7,9 +7,9 @@ of a data set agree. Minutes on 2 CPU cores.
 _base_ = ["grouppose.py"]
 
 subset = 16  # the first training pictures with people; evaluation uses the same ones
-data_aug_scales = [256]
-data_aug_max_size = 384
-data_aug_scales2_resize = [256]
+data_aug_scales = [192]
+data_aug_max_size = 288
+data_aug_scales2_resize = [192]
 data_aug_scales2_crop = [2000, 2000]  # at least the whole picture: no crop
 
 # Network
@@ -20,15 +20,21 @@ nheads = 4
 dim_feedforward = 256
 enc_layers = 2
 dec_layers = 3
-num_queries = 60
-num_select = 20
+num_queries = 40
+num_select = 40
+
+# Matching and losses: as in demo.py
+set_cost_class = 20.0
+cls_loss_coef = 8.0
+oks_loss_coef = 12.0
+aux_matches = 3
 
 # Training
-lr = 2.5e-4
-lr_backbone = 5e-4
+lr = 4e-4
+lr_backbone = 1e-3
 batch_size = 2
-epochs = 500
+epochs = 400
 lr_schedule = "cosine"
-warmup_steps = 50
+warmup_steps = 200
 eval_every = 50
 save_checkpoint_interval = 1000

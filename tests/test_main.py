@@ -1,3 +1,4 @@
+import argparse
 import json
 import os
 import subprocess
@@ -9,6 +10,7 @@ import torch
 from addict import Dict
 
 import main
+from grouppose.checkpoints import published_names
 from grouppose.errors import InputError
 from tests.util.tiny import OPTIONS, write_coco
 from util import config, engine
@@ -96,7 +98,7 @@ def test_log_has_a_line_of_numbers_per_epoch(trained):
     )
     for name in ("test_AP", "test_AR", "test_swap_rate", "ema_test_AP"):
         assert 0 <= entry[name] <= 1
-    weights = {"loss_ce": 2, "loss_keypoints": 10, "loss_oks": 4}
+    weights = {"loss_ce": 8, "loss_keypoints": 10, "loss_oks": 12}  # of config/demo.py
     total = sum(
         weight * entry[f"train_{name}{suffix}"]
         for name, weight in weights.items()
@@ -149,6 +151,23 @@ def test_evaluation_repeats_the_numbers_of_training(trained, data, tmp_path, cap
     results = json.loads((tmp_path / "results.json").read_text())
     assert [r["image_id"] for r in results] == [30] * 5 + [20] * 5 + [10] * 5
     assert all(len(result["keypoints"]) == 51 for result in results)
+
+
+def test_a_published_file_brings_the_settings_of_its_network(trained, data, tmp_path):
+    """The config's are another backbone, another width and other numbers of layers."""
+    content = load(trained / "checkpoint.pth")
+    own = {name: content["settings"][name] for name in ("backbone", "nheads", "num_queries")}
+    published = {
+        "model": {f"module.{k}": v for k, v in published_names(content["model"]).items()},
+        "args": argparse.Namespace(**own, num_body_points=17, dropout=0.5, lr=7.0),
+    }
+    torch.save(published, tmp_path / "published.pth")
+    line = ["-c", str(ROOT / "config/grouppose.py"), "--coco_path", str(data), "--device", "cpu"]
+    line += ["--num_workers", "0", "--resume", str(tmp_path / "published.pth"), "--eval"]
+    line += ["--options", "data_aug_scales=64", "num_select=5"]
+    assert main.main(line) == 0  # weights of another network would not load
+    settings = config.load_config(DEMO, ["num_select=5"], {}, str(tmp_path / "published.pth"))
+    assert settings.nheads == own["nheads"] and settings.dropout == 0.0 and settings.lr != 7.0
 
 
 def test_drawn_people_are_in_pixels_of_the_drawn_picture():

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from addict import Dict
 from yapf.yapflib.yapf_api import FormatCode
 
+from grouppose.checkpoints import read_checkpoint
 from grouppose.errors import (
     InputError,
     MissingFileError,
@@ -18,7 +19,7 @@ from grouppose.errors import (
     SettingTypeError,
     nearest,
 )
-from grouppose.models import known_settings
+from grouppose.models import known_settings, stored_settings
 
 DEFAULTS = Path(__file__).parent.parent / "config" / "defaults.py"
 
@@ -46,6 +47,8 @@ FIXED = {
 }
 # Settings that may be None, and what they are otherwise.
 OPTIONAL = {"data_aug_scale_overlap": float, "pretrained_backbone": str}
+# Settings of a network that its weights do not depend on.
+TRAINING = ("pretrained_backbone", "use_checkpoint", "aux_loss", "dropout")
 
 POSITIVE = (
     "batch_size",
@@ -82,7 +85,10 @@ class Setting(NamedTuple):
 
 
 def load_config(
-    path: str | Path, options: Sequence[str] = (), flags: Mapping[str, Any] | None = None
+    path: str | Path,
+    options: Sequence[str] = (),
+    flags: Mapping[str, Any] | None = None,
+    resumed: str | None = None,
 ) -> Dict:
     """Reads a config file over its bases and the defaults, then flags, then `--options`.
 
@@ -90,6 +96,7 @@ def load_config(
         path: the file.
         options: "key=value" texts; `a.b=c` sets c in the dict a.
         flags: settings given by command line flags of the same name.
+        resumed: a checkpoint, whose settings of the network come before the config file's.
 
     Returns:
         All settings, frozen: a misspelt attribute raises instead of answering {}.
@@ -100,6 +107,8 @@ def load_config(
     config.update({**known_settings(modelname), **config})
     for name, setting in given.items():
         assign(config, name, setting.value, setting.place)
+    for name, value in (network_of(resumed) if resumed else {}).items():
+        assign(config, name, value, resumed)
     for name, value in (flags or {}).items():
         assign(config, name, value, f"--{name} {value}")
     for option in options:
@@ -111,6 +120,12 @@ def load_config(
     config = Dict(config)
     config.freeze()
     return config
+
+
+def network_of(checkpoint: str) -> dict[str, Any]:
+    """The settings that a file's weights were trained for; how to train on is the config's."""
+    stored = stored_settings(read_checkpoint(checkpoint))
+    return {name: value for name, value in stored.items() if name not in TRAINING}
 
 
 def read_file(path: str | Path, above: tuple[Path, ...] = ()) -> dict[str, Setting]:

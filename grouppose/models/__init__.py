@@ -94,6 +94,22 @@ def build(settings: Mapping[str, Any]) -> tuple[nn.Module, nn.Module, Callable]:
     )
 
 
+def stored_settings(content: Mapping[str, Any]) -> dict[str, Any]:
+    """What a file of weights says of the network it belongs to, as `build_model` takes it.
+
+    Args:
+        content: of `read_checkpoint`.
+
+    Returns:
+        modelname and settings; what the file keeps, corrected by the shapes of its weights.
+    """
+    name = content["settings"].get("modelname", "grouppose")
+    known = settings_of(family(name).model)
+    stored = {key: value for key, value in content["settings"].items() if key in known}
+    stored |= {**infer_settings(content["model"]), "pretrained_backbone": None}
+    return {"modelname": name, **stored}
+
+
 def load_model(path: str | Path, device: str | torch.device = "cpu") -> nn.Module:
     """Builds the model that a file of weights belongs to, in evaluation mode.
 
@@ -101,11 +117,8 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> nn.Modul
     does not say is read off the weights' shapes or has the published default.
     """
     content = read_checkpoint(path)
-    name = content["settings"].get("modelname", "grouppose")
-    known = settings_of(family(name).model)
-    settings = {k: v for k, v in content["settings"].items() if k in known}
-    settings |= {**infer_settings(content["model"]), "pretrained_backbone": None}
-    model = build_model(name, **settings)
+    settings = stored_settings(content)
+    model = build_model(settings.pop("modelname"), **settings)
     try:
         load_weights(model, content["model"])
     except InputError as error:

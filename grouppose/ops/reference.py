@@ -43,6 +43,15 @@ def msda_reference(
     return out.contiguous().to(value.dtype)
 
 
+def level_sizes(level_shapes: Sequence[tuple[int, int]], like: Tensor) -> Tensor:
+    """(L, 2) w, h, of the dtype and on the device of `like`.
+
+    They are filled in there: a copy from the host would wait for a GPU, and no graph captures it.
+    """
+    sizes = [like.new_full((), size) for h, w in level_shapes for size in (w, h)]
+    return torch.stack(sizes).view(-1, 2)
+
+
 def sampling_points(
     level_shapes: Sequence[tuple[int, int]], reference: Tensor, offsets: Tensor, logits: Tensor
 ) -> tuple[Tensor, Tensor]:
@@ -58,8 +67,8 @@ def sampling_points(
         locations (B, Q, H, L, P, 2) and weights (B, Q, H, L, P), float32 at least.
     """
     dtype = torch.promote_types(reference.dtype, torch.float32)
-    sizes = torch.tensor([(w, h) for h, w in level_shapes], dtype=dtype, device=offsets.device)
     start = reference.to(dtype)[:, :, None, :, None]
+    sizes = level_sizes(level_shapes, start)
     locations = start + offsets.to(dtype) / sizes[:, None]
     weights = logits.to(dtype).flatten(-2).softmax(-1).view(logits.shape)
     return locations, weights

@@ -13,7 +13,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from grouppose.ops.reference import sampling_points
+from grouppose.ops.reference import level_sizes, sampling_points
 
 _BLOCK = 16  # queries of a program
 
@@ -180,7 +180,7 @@ def msda_fused_backward(
     pairs = list(zip(shapes[::2], shapes[1::2], strict=True))
     locations, weights = sampling_points(pairs, reference, offsets, logits)
     grad_value, by_place, by_weight = msda_backward(grad, value, shapes, locations, weights)
-    sizes = by_place.new_tensor([(w, h) for h, w in pairs])
+    sizes = level_sizes(pairs, by_place)
     mean = (weights * by_weight).sum((-2, -1), keepdim=True)
     by_reference = by_place.sum((2, 4)) if with_reference else reference.new_empty(0)
     return (
