@@ -78,7 +78,7 @@ def main() -> int:
     devices = {"cpu": backends.cpu_variants()}
     if torch.cuda.is_available():
         cuda = torch.device("cuda")
-        devices["cuda"] = () if backends.obstacle(cuda, "cuda") else ("cuda",)
+        devices["cuda"] = tuple(n for n in ("cuda", "triton") if not backends.obstacle(cuda, n))
     passed = True
     for device, names in devices.items():
         chosen, reason = backends.backend(device, torch.float32)

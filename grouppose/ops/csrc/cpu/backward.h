@@ -18,8 +18,9 @@ INLINE Vec<A, 4> sum_each(const Vec<A, N> (&v)[4]) {
   }
 }
 
-// Channels [channel, channel + N * R) of one query: adds its part to the gradients of the rows, and
-// leaves in `dots` the products of every corner's row with the gradient of the output.
+// Channels [channel, channel + N * R) of one query with samples [begin, end): adds its part to the
+// gradients of the rows, and leaves in `dots` the products of every corner's row with the gradient
+// of the output.
 template <int N, int R, class T>
 INLINE void scatter(const Plan<Acc<T>>& plan, int64_t begin, int64_t end, int64_t channel,
                     const T* grad_out, Acc<T>* dots) {
@@ -27,17 +28,15 @@ INLINE void scatter(const Plan<Acc<T>>& plan, int64_t begin, int64_t end, int64_
   Vec<A, N> grad[R];
   for (int r = 0; r < R; ++r) grad[r] = load<N>(grad_out + channel + r * N);
   for (int64_t j = begin; j < end; ++j) {
+    const int64_t corner = corner_index(j, 0);
     Vec<A, N> products[4];
     for (int k = 0; k < 4; ++k) {
-      const int64_t c = corner_index(j, k);
-      const T* row = reinterpret_cast<const T*>(plan.from[c]) + channel;
-      A* to = reinterpret_cast<A*>(plan.to[c]) + channel;
-      const A weight = plan.weight[c];
+      const A* row = reinterpret_cast<const A*>(plan.from[corner + k * kBlock]) + channel;
+      A* to = reinterpret_cast<A*>(plan.to[corner + k * kBlock]) + channel;
+      const A weight = plan.weight[corner + k * kBlock];
       products[k] = grad[0] * load<N>(row);
       for (int r = 1; r < R; ++r) products[k] += grad[r] * load<N>(row + r * N);
-      for (int r = 0; r < R; ++r) {
-        store<N>(to + r * N, load<N>(to + r * N) + weight * grad[r]);
-      }
+      for (int r = 0; r < R; ++r) store<N>(to + r * N, load<N>(to + r * N) + weight * grad[r]);
     }
     const Vec<A, 4> sums = sum_each<A, N>(products);
     store<4>(dots + 4 * j, channel ? load<4>(dots + 4 * j) + sums : sums);
@@ -68,8 +67,8 @@ INLINE void scatter_all(const Plan<Acc<T>>& plan, int64_t begin, int64_t end, in
 // From the products of the corners to the gradients of the weight and of the pair x, y of one block
 // of samples.
 template <class A>
-INLINE void differentiate(const Plan<A>& plan, const A* dots, int64_t j, const A* x_scale,
-                          const A* y_scale, A* grad_pairs, A* grad_shares) {
+INLINE void differentiate(const Plan<A>& plan, const A* dots, int64_t j, A x_scale, A y_scale,
+                          A* grad_pairs, A* grad_shares) {
   constexpr int N = kLanes<A>;
   typedef Vec<A, N> F;
   const Lanes<N> all;
@@ -87,104 +86,118 @@ INLINE void differentiate(const Plan<A>& plan, const A* dots, int64_t j, const A
   const F bottom = bottom_left + x * (bottom_right - bottom_left);
   const F left = top_left + y * (bottom_left - top_left);
   const F right = top_right + y * (bottom_right - top_right);
-  store_raw(grad_shares + j, top + y * (bottom - top));
-  const F grad_x = share * (right - left) * load<N>(x_scale + j);
-  const F grad_y = share * (bottom - top) * load<N>(y_scale + j);
-  store_raw(grad_pairs + 2 * j, shuffle<zip_low>(grad_x, grad_y, all));
-  store_raw(grad_pairs + 2 * j + N, shuffle<zip_high>(grad_x, grad_y, all));
+  store<N>(grad_shares + j, top + y * (bottom - top));
+  const F grad_x = share * (right - left) * x_scale, grad_y = share * (bottom - top) * y_scale;
+  store<N>(grad_pairs + 2 * j, shuffle<zip_low>(grad_x, grad_y, all));
+  store<N>(grad_pairs + 2 * j + N, shuffle<zip_high>(grad_x, grad_y, all));
 }
 
-// One slice: head `head` of picture `picture`, levels [first_level, last_level).
+// Works on slices: one head of one picture, and some of its levels.
 template <class T>
-class Slice {
+class Backward {
   typedef Acc<T> A;
 
+  static int64_t samples(const Problem& p) {
+    return Plan<A>::padded(chunk_size(p) * p.points_per_level);
+  }
+  static size_t bytes(const Problem& p) {
+    return Planner<A>::bytes(p) + samples(p) * 7 * sizeof(A) +
+           2 * p.channels * (p.positions + 1) * sizeof(A) + 7 * 64;
+  }
+
  public:
-  Slice(const Problem& p, const Gradients& g)
+  Backward(const Problem& p, const Gradients& g)
       : p_(p),
         g_(g),
-        scratch_(Planner<A>::bytes(p) + Plan<A>::bytes(p) + Table<A>::padded(p) * 9 * sizeof(A) +
-                 p.channels * (sizeof(T) + sizeof(A)) + 7 * 64),
+        scratch_(bytes(p)),
         planner_(p, scratch_),
-        plan_(p, scratch_),
-        dots_(scratch_.template take<A>(4 * Table<A>::padded(p))),
-        pairs_(scratch_.template take<A>(2 * Table<A>::padded(p))),
-        shares_(scratch_.template take<A>(Table<A>::padded(p))),
-        ones_(scratch_.template take<A>(Table<A>::padded(p))),
-        zeros_(scratch_.template take<T>(p.channels)),
-        waste_(scratch_.template take<A>(p.channels)) {
-    for (int64_t j = 0; j < Table<A>::padded(p); ++j) ones_[j] = 1;
-    memset(zeros_, 0, p.channels * sizeof(T));
+        dots_(scratch_.template take<A>(4 * samples(p))),
+        pairs_(scratch_.template take<A>(2 * samples(p))),
+        shares_(scratch_.template take<A>(samples(p))),
+        zeros_(scratch_.template take<A>(p.channels)),
+        waste_(scratch_.template take<A>(p.channels)),
+        table_(scratch_.template take<A>(p.positions * p.channels)),
+        sums_(scratch_.template take<A>(p.positions * p.channels)) {
+    memset(dots_, 0, 4 * samples(p) * sizeof(A));
+    memset(zeros_, 0, p.channels * sizeof(A));
     memset(waste_, 0, p.channels * sizeof(A));
   }
 
   void run(int64_t picture, int64_t head, int64_t first_level, int64_t last_level) {
-    int64_t start = 0, stop = 0;
-    for (int64_t level = 0; level < last_level; ++level) {
-      const int64_t positions = p_.shapes[2 * level] * p_.shapes[2 * level + 1];
-      if (level < first_level) start += positions;
-      stop += positions;
+    const int64_t start = position(first_level), stop = position(last_level);
+    const int64_t first = picture * p_.queries, row = p_.heads * p_.channels;
+    copy_head<T>(p_, picture, head, start, stop, table_);
+    memset(sums_, 0, (stop - start) * p_.channels * sizeof(A));
+    for (int64_t q = 0; q < p_.queries; q += chunk_size(p_)) {
+      const Chunk chunk = {picture, first + q, least(p_.queries - q, chunk_size(p_)), head};
+      for (int64_t i = q + chunk.count; i < least(q + 2 * chunk.count, p_.queries); ++i) {
+        fetch(reinterpret_cast<intptr_t>(grad_out(first + i, head)), p_.channels * sizeof(T));
+      }
+      planner_.begin(chunk, p_.reference ? static_cast<const A*>(g_.softmax) : nullptr);
+      for (int64_t level = first_level; level < last_level; ++level) one_level(chunk, level, start);
     }
-    Scratch slab((stop - start) * p_.channels * sizeof(A) + 64);
-    A* sums = slab.take<A>((stop - start) * p_.channels);
-    memset(sums, 0, (stop - start) * p_.channels * sizeof(A));
-    const int64_t row = p_.heads * p_.channels;
-    const int64_t first = picture * p_.positions * row + head * p_.channels;
-    const Rows from = {reinterpret_cast<intptr_t>(static_cast<const T*>(p_.value) + first),
-                       intptr_t(row * sizeof(T)), reinterpret_cast<intptr_t>(zeros_)};
-    const Rows to = {reinterpret_cast<intptr_t>(sums - start * p_.channels),
-                     intptr_t(p_.channels * sizeof(A)), reinterpret_cast<intptr_t>(waste_)};
-    const int64_t begin = first_level * p_.points_per_level;
-    const int64_t end = last_level * p_.points_per_level;
-    for (int64_t query = picture * p_.queries; query < (picture + 1) * p_.queries; ++query) {
-      one_query(query, head, begin, end, from, to);
-    }
-    for (int64_t position = start; position < stop; ++position) {
-      T* out = static_cast<T*>(g_.grad_value) + first + position * row;
-      store_many<T>(sums + (position - start) * p_.channels, p_.channels, out);
+    T* out = static_cast<T*>(g_.grad_value) + picture * p_.positions * row + head * p_.channels;
+    for (int64_t i = start; i < stop; ++i) {
+      store_many<T>(sums_ + (i - start) * p_.channels, p_.channels, out + i * row);
     }
   }
 
  private:
-  INLINE void one_query(int64_t query, int64_t head, int64_t begin, int64_t end, const Rows& from,
-                        const Rows& to) {
-    const int64_t index = (query * p_.heads + head) * planner_.table().count;
-    const Type precise = sizeof(A) == sizeof(double) ? Type::f64 : Type::f32;
-    planner_.place(query, head, p_.reference ? g_.softmax : p_.weights, precise, plan_);
-    planner_.corners(plan_, begin, end);
-    planner_.rows(plan_, from, plan_.from, begin, end);
-    planner_.rows(plan_, to, plan_.to, begin, end);
-    const T* grad_out =
-        static_cast<const T*>(g_.grad_out) + (query * p_.heads + head) * p_.channels;
-    scatter_all<T>(plan_, begin, end, p_.channels, grad_out, dots_);
-    const A* x_scale = p_.reference ? ones_ : planner_.table().width;
-    const A* y_scale = p_.reference ? ones_ : planner_.table().height;
-    for (int64_t j = begin / kLanes<A> * kLanes<A>; j < end; j += kLanes<A>) {
-      differentiate(plan_, dots_, j, x_scale, y_scale, pairs_, shares_);
+  int64_t position(int64_t level) const {
+    return level < p_.levels ? planner_.level(level).first : p_.positions;
+  }
+
+  const T* grad_out(int64_t query, int64_t head) const {
+    return static_cast<const T*>(g_.grad_out) + (query * p_.heads + head) * p_.channels;
+  }
+
+  // The tables begin with position `start`.
+  INLINE void one_level(const Chunk& chunk, int64_t index, int64_t start) {
+    const int64_t points = p_.points_per_level, count = chunk.count * points;
+    const intptr_t stride = p_.channels * sizeof(A);
+    const Level& level = planner_.level(index);
+    planner_.place(index);
+    planner_.find(level,
+                  {reinterpret_cast<intptr_t>(table_) - start * stride, stride,
+                   reinterpret_cast<intptr_t>(zeros_)},
+                  planner_.plan.from);
+    planner_.find(level,
+                  {reinterpret_cast<intptr_t>(sums_) - start * stride, stride,
+                   reinterpret_cast<intptr_t>(waste_)},
+                  planner_.plan.to);
+    for (int64_t q = 0; q < chunk.count; ++q) {
+      scatter_all<T>(planner_.plan, q * points, (q + 1) * points, p_.channels,
+                     grad_out(chunk.first + q, chunk.head), dots_);
     }
-    memcpy(static_cast<A*>(g_.grad_points) + 2 * (index + begin), pairs_ + 2 * begin,
-           2 * (end - begin) * sizeof(A));
-    memcpy(static_cast<A*>(g_.grad_weights) + index + begin, shares_ + begin,
-           (end - begin) * sizeof(A));
+    const A x_scale = p_.reference ? A(1) : A(level.width);
+    const A y_scale = p_.reference ? A(1) : A(level.height);
+    for (int64_t j = 0; j < count; j += kLanes<A>) {
+      differentiate<A>(planner_.plan, dots_, j, x_scale, y_scale, pairs_, shares_);
+    }
+    for (int64_t q = 0; q < chunk.count; ++q) {
+      const int64_t row = (chunk.first + q) * p_.heads + chunk.head;
+      const int64_t at = (row * p_.levels + index) * points;
+      copy_few(pairs_ + 2 * q * points, 2 * points, static_cast<A*>(g_.grad_points) + 2 * at);
+      copy_few(shares_ + q * points, points, static_cast<A*>(g_.grad_weights) + at);
+    }
   }
 
   const Problem& p_;
   const Gradients& g_;
   Scratch scratch_;
   Planner<A> planner_;
-  Plan<A> plan_;
-  A *dots_, *pairs_, *shares_, *ones_;
-  T* zeros_;  // the row outside every level, and where its gradients go
-  A* waste_;
+  A *dots_, *pairs_, *shares_;
+  A *zeros_, *waste_;  // the row outside every level, and where its gradients go
+  A *table_, *sums_;   // the head's values and their gradients
 };
 
 template <class T>
 void backward_typed(const Problem& p, const Gradients& g, int64_t groups, int64_t begin,
                     int64_t end) {
-  Slice<T> slice(p, g);
+  Backward<T> backward(p, g);
   for (int64_t unit = begin; unit < end; ++unit) {
     const int64_t group = unit % groups, head = unit / groups % p.heads;
-    slice.run(unit / groups / p.heads, head, group * p.levels / groups,
-              (group + 1) * p.levels / groups);
+    backward.run(unit / groups / p.heads, head, group * p.levels / groups,
+                 (group + 1) * p.levels / groups);
   }
 }

@@ -61,6 +61,10 @@ Problem describe(const Inputs& in) {
   return p;
 }
 
+// Samples a position from which on each head of the value is copied first. The encoder has 16 at
+// four levels of four points, the decoder under 2.
+constexpr int64_t kReads = 4;
+
 // Runs f over [0, count) on PyTorch's threads.
 template <class F>
 void parallel(int64_t count, int64_t grain, const F& f) {
@@ -72,8 +76,16 @@ Tensor forward(const Inputs& in, int64_t variant) {
   Tensor out = empty_like(in.value, in.out_sizes(), in.value.scalar_type());
   Problem p = describe(in);
   p.out = out.mutable_data_ptr();
-  parallel(in.batch * in.queries, 32,
-           [&](int64_t begin, int64_t end) { run.forward(p, begin, end); });
+  if (in.queries * in.levels * in.samples >= kReads * in.positions) {
+    const int64_t slices = std::max<int64_t>(in.batch * in.heads, 1);
+    const int64_t threads = torch::stable::get_num_threads();
+    const int64_t parts = (2 * threads + slices - 1) / slices;
+    parallel(in.batch * in.heads * parts, 1,
+             [&](int64_t begin, int64_t end) { run.forward_heads(p, parts, begin, end); });
+  } else {
+    parallel(in.batch * in.queries, 32,
+             [&](int64_t begin, int64_t end) { run.forward(p, begin, end); });
+  }
   return out;
 }
 

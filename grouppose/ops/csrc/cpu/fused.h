@@ -3,11 +3,20 @@
 
 template <class A>
 void softmax_typed(const Problem& p, const Gradients& g, int64_t begin, int64_t end) {
-  const int64_t n = p.samples();
-  for (int64_t row = begin * p.heads; row < end * p.heads; ++row) {
-    A* shares = static_cast<A*>(g.softmax) + row * n;
-    load_many<A>(p.weights, p.point_type, row * n, n, shares);
-    softmax<A, kLanes<A>>(shares, n);
+  constexpr int64_t kRows = 64;
+  const int64_t n = p.samples(), stride = (n + kLanes<A> - 1) / kLanes<A> * kLanes<A>;
+  Scratch scratch((kRows * stride + kRows) * sizeof(A) + 2 * 64);
+  A* rows = scratch.take<A>(kRows * stride);
+  A* totals = scratch.take<A>(kRows);
+  for (int64_t first = begin * p.heads; first < end * p.heads; first += kRows) {
+    const int64_t count = least(end * p.heads - first, kRows);
+    for (int64_t i = 0; i < count; ++i) {
+      load_many<A>(p.weights, p.point_type, (first + i) * n, n, rows + i * stride);
+    }
+    softmax_rows<A>(rows, count, n, stride, totals);
+    for (int64_t i = 0; i < count; ++i) {
+      copy_few(rows + i * stride, n, static_cast<A*>(g.softmax) + (first + i) * n);
+    }
   }
 }
 

@@ -19,6 +19,15 @@ void forward(const Problem& p, int64_t begin, int64_t end) {
   }
 }
 
+void forward_heads(const Problem& p, int64_t parts, int64_t begin, int64_t end) {
+  switch (p.value_type) {
+    case Type::f32: return forward_heads_typed<float>(p, parts, begin, end);
+    case Type::f64: return forward_heads_typed<double>(p, parts, begin, end);
+    case Type::bf16: return forward_heads_typed<bf16>(p, parts, begin, end);
+    case Type::f16: return forward_heads_typed<f16>(p, parts, begin, end);
+  }
+}
+
 void backward(const Problem& p, const Gradients& g, int64_t groups, int64_t begin, int64_t end) {
   switch (p.value_type) {
     case Type::f32: return backward_typed<float>(p, g, groups, begin, end);
@@ -43,4 +52,4 @@ void finish(const Problem& p, const Gradients& g, const FusedGradients& out, int
   }
 }
 
-extern const Kernels kernels = {forward, backward, softmax, finish};
+extern const Kernels kernels = {forward, forward_heads, backward, softmax, finish};

@@ -41,6 +41,9 @@ struct FusedGradients {
 struct Kernels {
   // Queries [begin, end) of B * Q.
   void (*forward)(const Problem&, int64_t begin, int64_t end);
+  // The same for slices [begin, end) of B * H * parts, with the queries in `parts` parts. Copies
+  // each head of the value first, which pays where a row is read several times.
+  void (*forward_heads)(const Problem&, int64_t parts, int64_t begin, int64_t end);
   // Slices [begin, end) of B * H * groups, with the levels in `groups` parts.
   void (*backward)(const Problem&, const Gradients&, int64_t groups, int64_t begin, int64_t end);
   // Queries [begin, end) of B * Q: the weights of the fused form into `softmax`.

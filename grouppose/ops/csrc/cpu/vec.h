@@ -168,14 +168,23 @@ INLINE void store_many(const Acc<T>* from, int64_t count, T* to) {
   for (; i < count; ++i) store<1>(to + i, from[i]);
 }
 
+// Elements [First, First + N / 2).
+template <int First, class T, int N, int... I>
+INLINE Vec<T, N / 2> half(const Vec<T, N>& v, std::integer_sequence<int, I...>) {
+#if defined(__clang__) || __GNUC__ >= 12
+  if constexpr (N > 2) return __builtin_shufflevector(v, v, (First + I)...);
+#endif
+  return load_raw<Vec<T, N / 2>>(reinterpret_cast<const T*>(&v) + First);
+}
+
 template <class T, int N>
 INLINE Vec<T, N / 2> low_half(const Vec<T, N>& v) {
-  return load_raw<Vec<T, N / 2>>(&v);
+  return half<0, T, N>(v, Lanes<N / 2>());
 }
 
 template <class T, int N>
 INLINE Vec<T, N / 2> high_half(const Vec<T, N>& v) {
-  return load_raw<Vec<T, N / 2>>(reinterpret_cast<const char*>(&v) + sizeof(v) / 2);
+  return half<N / 2, T, N>(v, Lanes<N / 2>());
 }
 
 // Sums of elements i, i + 4, i + 8, ...
