@@ -1,6 +1,7 @@
 # make demo    trains a small model on drawn people and shows what it learned
 # make test    the whole test suite, with coverage
 # make lint    style of Python and C++
+# make bench   the operator against the forms that others use, as ratios
 #
 # Each sets up what it needs: a virtual environment in .venv with the tested versions, and the
 # compiled operator. SEED=1 (2, ...) repeats the demo with another seed.
@@ -13,8 +14,8 @@ READY := $(VENV)/.ready
 DEMO := outputs/demo$(SEED)
 SOURCES := setup.py $(wildcard grouppose/ops/csrc/*/*)
 
-.PHONY: demo test lint
-demo test lint: $(READY)
+.PHONY: demo test lint bench
+demo test lint bench: $(READY)
 
 $(VENV)/.installed: requirements.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -40,3 +41,6 @@ lint:
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/clang-format --dry-run --Werror $(shell find grouppose/ops/csrc -type f)
+
+bench:
+	$(BIN)/python benchmarks/msda.py
