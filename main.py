@@ -164,6 +164,7 @@ def evaluate_only(run: Run) -> None:
     """--eval: prints the table; writes results.json and predictions.png if there is a folder."""
     from datasets.evaluate import format_stats
     from util import distributed
+    from util.log import write_text
     from util.plots import save_prediction_grid
     from util.state import load_pretrained
 
@@ -220,13 +221,6 @@ def make_folder(path: str) -> Path:
     return folder
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes a whole file or none."""
-    partial = path.with_name(f".{path.name}.part")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
-
-
 def train(run: Run) -> None:
     """Trains from the state's epoch to the last; a checkpoint and a line of log.txt each."""
     from util import distributed, engine
@@ -274,7 +268,7 @@ def start_files(run: Run, folder: Path, first_epoch: int) -> None:
     title = (
         f"Settings of a run, merged from {Path(run.args.config_file).name} and its command line."
     )
-    write_text(folder / "config.py", format_config(settings, title))
+    log.write_text(folder / "config.py", format_config(settings, title))
     log.start_log(folder / "log.txt", first_epoch)
     ranks = distributed.world_size()
     if settings.note:
@@ -306,7 +300,6 @@ def parallel(run: Run) -> torch.nn.Module:
             device_ids=[run.device.index] if run.device.type == "cuda" else None,
             find_unused_parameters=run.args.find_unused_params,
             broadcast_buffers=False,  # finish_epoch copies them, once an epoch
-            gradient_as_bucket_view=True,
         )
 
 

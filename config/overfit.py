@@ -1,5 +1,5 @@
 """Memorises a few pictures, from random weights: a check that data, model, losses and evaluation
-of a data set agree. Minutes on 2 CPU cores.
+of a data set agree. Half an hour on 2 CPU cores.
 
     python main.py -c config/overfit.py --coco_path DIR --output_dir outputs/overfit
 """
@@ -33,7 +33,7 @@ aux_matches = 3
 lr = 4e-4
 lr_backbone = 1e-3
 batch_size = 2
-epochs = 400
+epochs = 800
 lr_schedule = "cosine"
 warmup_steps = 200
 eval_every = 50

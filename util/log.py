@@ -158,3 +158,10 @@ def append_log(path: Path, entry: dict[str, Any]) -> None:
     """Adds one JSON line."""
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(entry) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a whole file or none."""
+    partial = path.with_name(f".{path.name}.part")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
