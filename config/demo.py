@@ -1,4 +1,4 @@
-"""A small Group Pose on drawn people, from random weights: ten minutes on 2 CPU cores.
+"""A small Group Pose on drawn people, from random weights: 11 minutes on 2 CPU cores, AP 0.16.
 
 python main.py -c config/demo.py --coco_path outputs/people --output_dir outputs/demo0 --amp
 """
