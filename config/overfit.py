@@ -1,7 +1,7 @@
 """Memorises a few pictures, from random weights: a check that data, model, losses and evaluation
 of a data set agree. Half an hour on 2 CPU cores.
 
-    python main.py -c config/overfit.py --coco_path DIR --output_dir outputs/overfit
+    python main.py -c config/overfit.py --coco_path DIR --output_dir outputs/overfit --amp
 """
 
 _base_ = ["grouppose.py"]
