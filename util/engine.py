@@ -57,9 +57,9 @@ def choose_precision(device: torch.device, amp: bool) -> torch.dtype | None:
 def forward(
     model: nn.Module, images: Tensor, padding: Tensor, device: torch.device, precision: Any
 ) -> dict[str, Any]:
-    """The model's outputs in float32, whatever it computed in."""
+    """The model's outputs in float32, whatever it computed in; images and padding on the CPU."""
     images = images.to(device, non_blocking=True)
-    padding = padding.to(device, non_blocking=True)
+    padding = padding.to(device, non_blocking=True) if padding.any() else None
     with torch.autocast(device.type, dtype=precision, enabled=precision is not None):
         outputs = model(images, padding)
     return _to_float(outputs)

@@ -26,7 +26,12 @@ class ResNet(nn.Module):
         if name in SMALL_RESNETS:
             widths = (32, 64, 96, 160)
             self.body = TimmResNet(
-                BasicBlock, [2, 2, 2, 2], channels=widths, stem_type="deep", stem_width=16
+                BasicBlock,
+                [2, 2, 2, 2],
+                channels=widths,
+                stem_type="deep",
+                stem_width=16,
+                replace_stem_pool=True,  # a convolution; pooling takes longer on CPUs
             )
             self.body.relu = self.body.act1
             self.num_channels = widths[1:]

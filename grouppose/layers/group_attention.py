@@ -28,14 +28,20 @@ class SelfAttention(nn.Module):
         q, k, v = qkv.unflatten(-1, (3, self.heads, -1)).movedim(-3, 0).transpose(-3, -2).unbind(0)
         dropout = self.dropout if self.training else 0.0
         if x.device.type == "cpu" and q.dtype == torch.bfloat16:
-            # the backward of attention in bf16 is about 8 times slower than in fp32 on CPUs
-            with torch.autocast("cpu", enabled=False):
-                out = F.scaled_dot_product_attention(
-                    q.float(), k.float(), v.float(), dropout_p=dropout
-                )
+            out = _attend_by_products(q, k, v, dropout)
         else:
             out = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
         return self.out_proj(out.transpose(-3, -2).flatten(-2))
+
+
+def _attend_by_products(q: Tensor, k: Tensor, v: Tensor, dropout: float) -> Tensor:
+    """Scaled dot-product attention as two batched matrix products.
+
+    Torch's fused kernel for CPUs computes bfloat16 slowly: forward and backward of 8 heads on 18
+    tokens take 7 times as long as these, and in float32 still 2.6 times.
+    """
+    weights = (q * q.shape[-1] ** -0.5 @ k.transpose(-2, -1)).softmax(-1)
+    return F.dropout(weights, dropout) @ v
 
 
 def attend_within(attention: SelfAttention, tokens: Tensor) -> Tensor:

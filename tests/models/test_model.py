@@ -95,6 +95,14 @@ def test_gradient_of_a_layer_reaches_the_one_before_it_and_no_further():
     assert reached == [False, True, True]
 
 
+def test_no_padding_and_an_empty_mask_are_the_same():
+    model = moved(small()).eval()
+    images = torch.randint(0, 256, (2, 3, 64, 96), dtype=torch.uint8)
+    with torch.no_grad():
+        a, b = model(images), model(images, torch.zeros(2, 64, 96, dtype=torch.bool))
+    torch.testing.assert_close(a, b, rtol=0, atol=0)
+
+
 def test_grid_centres_and_valid_ratio_by_hand():
     padding = torch.ones(1, 2, 4, dtype=torch.bool)
     padding[:, :1, :3] = False  # a picture of 1 x 3 on a level of 2 x 4
@@ -108,7 +116,8 @@ def test_grid_centres_and_valid_ratio_by_hand():
 def test_proposals_exclude_padding_and_what_lies_near_the_border():
     padding = torch.zeros(1, 4, 200, dtype=torch.bool)
     padding[:, :, 160:] = True
-    memory = Memory(torch.zeros(1, 800, 8), [(4, 200)], padding.flatten(1), torch.ones(1, 1, 2))
+    ratio = valid_ratio(padding)[:, None]
+    memory = Memory(torch.zeros(1, 800, 8), [(4, 200)], padding.flatten(1), ratio)
     logits, valid = centre_logits(memory)
     valid = valid.view(4, 200)
     # centres (i + 0.5) / 160 in (0.01, 0.99): i = 2 .. 157
@@ -121,9 +130,7 @@ def test_proposals_exclude_padding_and_what_lies_near_the_border():
 
 def test_a_level_whose_boxes_are_too_large_proposes_nothing():
     shapes = [(1, 1)] * 6
-    memory = Memory(
-        torch.zeros(1, 6, 8), shapes, torch.zeros(1, 6, dtype=torch.bool), torch.ones(1, 6, 2)
-    )
+    memory = Memory(torch.zeros(1, 6, 8), shapes, None, torch.ones(1, 6, 2))
     _, valid = centre_logits(memory)
     assert valid[0].tolist() == [True] * 5 + [False]  # 0.05 * 2^5 = 1.6 > 0.99
 

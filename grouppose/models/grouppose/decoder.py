@@ -25,13 +25,13 @@ class Memory:
     Attributes:
         tokens: (B, S, C).
         level_shapes: L pairs (h, w).
-        padding: (B, S) bool, True = padding.
+        padding: (B, S) bool, True = padding; None: no picture has any.
         valid_ratios: (B, L, 2) unpadded share (x, y) of each level.
     """
 
     tokens: Tensor
     level_shapes: Sequence[tuple[int, int]]
-    padding: Tensor
+    padding: Tensor | None
     valid_ratios: Tensor
 
 

@@ -31,9 +31,9 @@ class EncoderLayer(nn.Module):
         position: Tensor,
         reference: Tensor,
         level_shapes: Sequence[tuple[int, int]],
-        padding: Tensor,
+        padding: Tensor | None,
     ) -> Tensor:
-        """tokens and position (B, S, C), reference (B, S, L, 2), padding (B, S) -> (B, S, C)."""
+        """tokens, position (B, S, C), reference (B, S, L, 2), padding (B, S) -> (B, S, C)."""
         attended = self.self_attn(tokens + position, reference, tokens, level_shapes, padding)
         tokens = self.norm1(tokens + self.dropout(attended))
         hidden = self.dropout(self.linear1(tokens).relu())
@@ -54,7 +54,7 @@ class Encoder(nn.Module):
         position: Tensor,
         valid_ratios: Tensor,
         level_shapes: Sequence[tuple[int, int]],
-        padding: Tensor,
+        padding: Tensor | None,
     ) -> Tensor:
         """As `EncoderLayer.forward`; valid_ratios (B, L, 2) are the unpadded shares (x, y)."""
         centres = grid_centres(level_shapes, valid_ratios)

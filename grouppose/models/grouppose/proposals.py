@@ -35,20 +35,20 @@ def centre_logits(memory: Memory) -> tuple[Tensor, Tensor]:
     Returns:
         (B, S, 2) x, y in logit space, +inf where not valid; and valid (B, S) bool.
     """
-    centres, sides, start = [], [], 0
+    centres, sides = [], []
     for level, (height, width) in enumerate(memory.level_shapes):
-        inside = ~memory.padding[:, start : start + height * width].view(-1, height, width)
-        start += height * width
-        rows, columns = inside[:, :, 0].sum(1), inside[:, 0, :].sum(1)  # unpadded size
-        y = torch.arange(height, dtype=torch.float32, device=inside.device) + 0.5
-        x = torch.arange(width, dtype=torch.float32, device=inside.device) + 0.5
+        ratio = memory.valid_ratios[:, level]
+        columns, rows = (ratio[:, 0] * width).round(), (ratio[:, 1] * height).round()  # unpadded
+        y = torch.arange(height, dtype=torch.float32, device=rows.device) + 0.5
+        x = torch.arange(width, dtype=torch.float32, device=rows.device) + 0.5
         y = (y / rows[:, None])[:, :, None].expand(-1, height, width)
         x = (x / columns[:, None])[:, None, :].expand(-1, height, width)
         centres.append(torch.stack((x, y), -1).flatten(1, 2))
         sides.append(torch.full_like(centres[-1][..., 0], 0.05 * 2**level))
     centre, side = torch.cat(centres, 1), torch.cat(sides, 1)
     valid = ((centre > 0.01) & (centre < 0.99)).all(-1) & (side > 0.01) & (side < 0.99)
-    valid = valid & ~memory.padding
+    if memory.padding is not None:
+        valid = valid & ~memory.padding
     logits = torch.log(centre / (1 - centre))
     return logits.masked_fill(~valid[..., None], torch.inf), valid
 
