@@ -87,7 +87,7 @@ def build_run(args: argparse.Namespace, settings: Dict, device: torch.device) ->
     batches = {
         "val": lambda: loading.EvalBatches(len(sets["val"]), settings.eval_batch_size),
         "train": lambda: loading.TrainBatches(
-            len(sets["train"]), settings.batch_size, settings.seed
+            len(sets["train"]), settings.batch_size, settings.seed, settings.accumulate
         ),
     }
     loaders = {
@@ -233,7 +233,7 @@ def train(run: Run) -> None:
     folder = distributed.main_first(lambda: make_folder(run.args.output_dir))
     if distributed.is_main():
         start_files(run, folder, state.epoch)
-    schedule = Schedule(settings, len(run.train_batches))
+    schedule = Schedule(settings, len(run.train_batches) // settings.accumulate)
     model = parallel(run)
     for epoch in range(state.epoch, settings.epochs):
         began = time.monotonic()
@@ -250,6 +250,7 @@ def train(run: Run) -> None:
             device=run.device,
             precision=run.precision,
             clip_max_norm=settings.clip_max_norm,
+            accumulate=settings.accumulate,
             ema=state.ema if epoch >= settings.ema_epoch else None,
         )
         finish_epoch(run, state, folder, losses, began)
@@ -262,6 +263,8 @@ def start_files(run: Run, folder: Path, first_epoch: int) -> None:
     """Writes config.py, cuts log.txt back to the epochs before this one, starts info.txt."""
     from util import distributed, log
     from util.config import format_config
+    from util.loading import effective_batch
+    from util.optim import count_parameters
 
     settings = run.settings
     log.set_up(folder / "info.txt" if run.args.save_log else None)
@@ -270,19 +273,15 @@ def start_files(run: Run, folder: Path, first_epoch: int) -> None:
     )
     log.write_text(folder / "config.py", format_config(settings, title))
     log.start_log(folder / "log.txt", first_epoch)
-    ranks = distributed.world_size()
     if settings.note:
         log.logger.info(f"note: {settings.note}")
     log.logger.info(
         f"{count_parameters(run.model) / 1e6:.1f} M parameters on {run.device.type}, "
         f"{'float32' if run.precision is None else run.precision}; "
         f"{len(run.train_batches.dataset)} training pictures; effective batch "
-        f"{settings.batch_size * ranks} ({ranks} processes x {settings.batch_size})"
+        f"{effective_batch(settings)} ({distributed.world_size()} processes x "
+        f"{settings.batch_size} pictures x accumulate {settings.accumulate})"
     )
-
-
-def count_parameters(model: torch.nn.Module) -> int:
-    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
 def parallel(run: Run) -> torch.nn.Module:
@@ -308,7 +307,9 @@ def finish_epoch(
 ) -> None:
     """Evaluates if it is time to, then writes checkpoints and the line of log.txt."""
     from util import distributed
+    from util.loading import effective_batch
     from util.log import append_log
+    from util.optim import count_parameters
     from util.state import save_checkpoints
 
     settings = run.settings
@@ -335,7 +336,7 @@ def finish_epoch(
             **scores,
             "minutes": round(state.minutes, 3),
             "num_parameters": count_parameters(state.model),
-            "effective_batch": settings.batch_size * distributed.world_size(),
+            "effective_batch": effective_batch(settings),
         }
         append_log(folder / "log.txt", entry)
         report_epoch(entry)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
+import resource
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 
@@ -49,12 +51,14 @@ class Timer:
         """A matrix product of 1024 x 1024: the machine's speed at this moment."""
         return self(lambda: self._matrix @ self._matrix, least=0.1)
 
-    def __call__(self, call: Callable[[], object], least: float | None = None) -> float:
-        """The median of repeated calls, after one that does not count."""
+    def __call__(
+        self, call: Callable[[], object], least: float | None = None, repeats: int = 3
+    ) -> float:
+        """The median of at least so many calls, after one that does not count."""
         call()
         times: list[float] = []
         end = time.perf_counter() + (self.least if least is None else least)
-        while len(times) < 3 or time.perf_counter() < end:
+        while len(times) < repeats or time.perf_counter() < end:
             times.append(self._once(call))
         return statistics.median(times)
 
@@ -70,6 +74,14 @@ class Timer:
         stop.record()
         stop.synchronize()
         return start.elapsed_time(stop)
+
+
+def peak_memory(device: str) -> int:
+    """MB that this process held at most so far; on CUDA what torch allocated."""
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated() >> 20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak >> (20 if sys.platform == "darwin" else 10)
 
 
 def forward_of(call: Callable[..., Tensor], inputs: Sequence[Tensor]) -> Callable[[], object]:

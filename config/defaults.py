@@ -21,6 +21,7 @@ synthetic_size = 192  # height and width of a drawn picture
 
 # Optimizer
 batch_size = 2  # per process
+accumulate = 1  # batches of a step: 2 trains batch_size=1 as batch_size=2, in half of the memory
 lr = 1e-4
 lr_backbone = 1e-5
 lr_backbone_names = ["backbone.0"]  # parameters with this in their name learn at lr_backbone

@@ -82,7 +82,10 @@ def test_a_run_leaves_its_files(trained):
         "log.txt",
     }
     assert "note: first" in (trained / "info.txt").read_text()
-    assert "effective batch 2 (1 processes x 2)" in (trained / "info.txt").read_text()
+    assert (
+        "effective batch 2 (1 processes x 2 pictures x accumulate 1)"
+        in (trained / "info.txt").read_text()
+    )
 
 
 def test_log_has_a_line_of_numbers_per_epoch(trained):
@@ -372,7 +375,7 @@ def test_two_processes_train_resume_and_evaluate_like_one(data, tmp_path, capsys
     run = tmp_path / "run"
     done = launch(*command(data, run, options=("batch_size=1", "epochs=1")))
     assert done.returncode == 0, done.stderr
-    assert "effective batch 2 (2 processes x 1)" in done.stdout
+    assert "effective batch 2 (2 processes x 1 pictures x accumulate 1)" in done.stdout
     checkpoint = run / "checkpoint.pth"
     assert load(checkpoint)["rng"]["cpu"].shape[0] == 2
     done = launch(*command(data, run, "--resume", str(checkpoint), options=("batch_size=1",)))

@@ -52,6 +52,7 @@ TRAINING = ("pretrained_backbone", "use_checkpoint", "aux_loss", "dropout")
 
 POSITIVE = (
     "batch_size",
+    "accumulate",
     "eval_batch_size",
     "epochs",
     "lr_drop",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import math
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import torch
@@ -85,6 +87,7 @@ def train_one_epoch(
     device: torch.device,
     precision: torch.dtype | None,
     clip_max_norm: float,
+    accumulate: int = 1,
     ema: ModelEma | None = None,
 ) -> dict[str, float]:
     """Goes once through the training batches of this rank.
@@ -92,6 +95,8 @@ def train_one_epoch(
     Args:
         model: on `device`, in DistributedDataParallel where there are several ranks.
         batches: (images, padding, targets); its length is known and the same on all ranks.
+        accumulate: batches of a step. The gradient is that of one batch of all their pictures,
+            but that each is padded, and trained batch norm averaged, on its own.
         ema: updated after each step, if given.
 
     Returns:
@@ -102,16 +107,22 @@ def train_one_epoch(
     ranks = distributed.world_size()
     first_step = epoch * schedule.steps_per_epoch
     with Progress(_count_pictures(batches) * ranks, f"epoch {epoch}") as progress:
-        for step, (images, padding, targets) in enumerate(batches, start=first_step):
+        for step, parts in enumerate(_in_groups(batches, accumulate), start=first_step):
             schedule.apply(optimizer, step)
-            targets = [_to_device(target, device) for target in targets]
-            losses = criterion(forward(model, images, padding, device, precision), targets)
-            total = criterion.total(losses)
-            values = _read_back(total, losses)
-            _check_finite(values, epoch, step - first_step)
-
             optimizer.zero_grad(set_to_none=True)
-            scaler.scale(total).backward()
+            people = sum(len(target["labels"]) for _, _, targets in parts for target in targets)
+            values: dict[str, float] = {}
+            for i, (images, padding, targets) in enumerate(parts):
+                targets = [_to_device(target, device) for target in targets]
+                with _synchronised(model, i == len(parts) - 1):
+                    outputs = forward(model, images, padding, device, precision)
+                    losses = criterion(outputs, targets, people)
+                    total = criterion.total(losses)
+                    for name, value in _read_back(total, losses).items():
+                        values[name] = values.get(name, 0.0) + value
+                    _check_finite(values, epoch, step - first_step)
+                    scaler.scale(total).backward()
+
             scaler.unscale_(optimizer)
             clip_gradients(model, clip_max_norm)
             scaler.step(optimizer)
@@ -120,8 +131,22 @@ def train_one_epoch(
                 ema.update(getattr(model, "module", model))
 
             averages.add(values)
-            progress.step(len(targets) * ranks, values["loss"])
+            progress.step(sum(len(part[2]) for part in parts) * ranks, values["loss"])
     return averages.means()
+
+
+def _in_groups(batches: Iterable, size: int) -> Iterator[list]:
+    """Lists of so many batches; their number divides by it."""
+    steps = iter(batches)
+    while group := list(islice(steps, size)):
+        yield group
+
+
+def _synchronised(model: nn.Module, wanted: bool) -> contextlib.AbstractContextManager:
+    """Where backward averages gradients over ranks, or only adds them up on each."""
+    if wanted or not hasattr(model, "no_sync"):
+        return contextlib.nullcontext()
+    return model.no_sync()
 
 
 def _count_pictures(batches: Any) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,27 +17,36 @@ from util import distributed
 class TrainBatches(Sampler[list[int]]):
     """Shuffled batches of this rank: a function of seed and epoch; the incomplete end is left out.
 
-    A step of all ranks together is one stretch of the shuffled order.
+    A step of all ranks together is one stretch of the shuffled order; it takes `accumulate`
+    batches of each rank.
     """
 
-    def __init__(self, num_pictures: int, batch_size: int, seed: int) -> None:
+    def __init__(self, num_pictures: int, batch_size: int, seed: int, accumulate: int = 1) -> None:
         self.rank, self.ranks = distributed.rank(), distributed.world_size()
         self.num_pictures, self.batch_size, self.seed = num_pictures, batch_size, seed
+        self.accumulate = accumulate
         self.epoch = 0
         if len(self) == 0:
             raise InputError(
-                f"{num_pictures} training pictures do not fill one batch of {batch_size} on each "
-                f"of {self.ranks} processes; set batch_size lower or start fewer processes"
+                f"{num_pictures} training pictures do not fill {accumulate} x {batch_size} "
+                f"(accumulate x batch_size) on each of {self.ranks} processes; set one of them "
+                "lower or start fewer processes"
             )
 
     def __len__(self) -> int:
-        return self.num_pictures // (self.batch_size * self.ranks)
+        pictures = self.batch_size * self.ranks * self.accumulate  # of a step
+        return self.num_pictures // pictures * self.accumulate
 
     def __iter__(self) -> Iterator[list[int]]:
         order = np.random.default_rng([self.seed, self.epoch]).permutation(self.num_pictures)
-        for step in range(len(self)):
-            first = (step * self.ranks + self.rank) * self.batch_size
+        for i in range(len(self)):
+            first = (i * self.ranks + self.rank) * self.batch_size
             yield order[first : first + self.batch_size].tolist()
+
+
+def effective_batch(settings: Mapping[str, Any]) -> int:
+    """Pictures of a step, on all ranks together."""
+    return settings["batch_size"] * settings["accumulate"] * distributed.world_size()
 
 
 class EvalBatches(Sampler[list[int]]):

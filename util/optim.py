@@ -29,6 +29,11 @@ def parameter_groups(model: nn.Module, settings: Mapping[str, Any]) -> list[dict
     return [group for group in groups if group["params"]]
 
 
+def count_parameters(model: nn.Module) -> int:
+    """Numbers that are trained."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+
+
 def build_optimizer(model: nn.Module, settings: Mapping[str, Any]) -> Optimizer:
     """AdamW with weight decay on everything, as published."""
     groups = parameter_groups(model, settings)

@@ -141,7 +141,7 @@ def random_pose(rng: Generator) -> tuple[Pose, bool]:
     legs = list(LEGS)[rng.choice(len(LEGS), p=LEG_SHARES)]
     order = int(rng.integers(2))
     thighs = LEGS[legs] if order else LEGS[legs][::-1]
-    facing = rng.choice(4, p=(0.67, 0.21, 0.06, 0.06))
+    facing = rng.choice(4, p=(0.65, 0.23, 0.06, 0.06))
     yaw = (rng.normal(0, 25), rng.normal(180, 25), rng.normal(90, 25), rng.normal(-90, 25))[facing]
     tumbling = legs != "sit" and rng.random() < 0.03
     roll = rng.uniform(-100, 100) if tumbling else rng.normal(0, 5)

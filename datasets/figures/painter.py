@@ -228,16 +228,16 @@ class Painter:
         self.canvas.hull(corners, colour, self.owners["torso"])
 
     def _collar(self, front: float) -> None:
-        """A neckline in front, a straight seam on the back."""
+        """A deep neckline in front, a yoke on the back."""
         owner, look = self.owners["torso"], self.look
         if front > 0.1:
-            low = self._section(1.72, _around([90.0]))
+            low = self._section(1.4, _around([90.0]))
             edge = self._section(1.98, _around([50.0, 130.0]))
             skin = look.hair if look.haircut == "scarf" else look.skin
             self.canvas.polygon(np.concatenate([edge, low]), toned(skin, 0.9), owner)
         elif front < -0.1:
-            seam = self._section(1.9, _around([-130.0, -90.0, -50.0]))
-            self.canvas.line(seam, 0.012 * self.figure.scale, toned(look.shirt, 0.6), owner)
+            yoke = [self._section(level, _around([-145.0, -90.0, -35.0])) for level in (1.6, 1.98)]
+            self.canvas.hull(np.concatenate(yoke), toned(look.shirt, 0.6), owner)
 
     def _straps(self) -> None:
         for degrees in (45.0, 135.0):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torchvision
 from timm.models.resnet import BasicBlock
 from timm.models.resnet import ResNet as TimmResNet
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torch.utils.checkpoint import checkpoint
 from torchvision.ops import FrozenBatchNorm2d
 
@@ -61,3 +64,23 @@ class ResNet(nn.Module):
                 x = stage(x)
             features.append(x)
         return features
+
+
+def fold_batch_norm(module: nn.Module) -> None:
+    """Puts every batch norm of evaluation mode into the convolution before it.
+
+    Each must follow its convolution in the order in which the modules were made.
+    """
+    leaves = [(name, m) for name, m in module.named_modules() if not any(m.children())]
+    for (_, before), (name, norm) in pairwise(leaves):
+        if isinstance(norm, nn.BatchNorm2d | FrozenBatchNorm2d):
+            before.weight, before.bias = fuse_conv_bn_weights(
+                before.weight,
+                before.bias,
+                norm.running_mean,
+                norm.running_var,
+                norm.eps,
+                norm.weight,
+                norm.bias,
+            )
+            module.set_submodule(name, nn.Identity())

@@ -196,6 +196,30 @@ def test_predictions_that_are_no_numbers_reach_the_loss_instead_of_the_solver():
     assert criterion(outputs, targets)["loss_keypoints"].isnan()
 
 
+def test_losses_of_parts_add_up_to_those_of_the_whole():
+    criterion = grouppose.build_criterion("grouppose", num_body_points=17)
+    draw = torch.Generator().manual_seed(0)
+    outputs = {
+        "pred_logits": torch.randn(2, 5, 2, generator=draw),
+        "pred_keypoints": torch.rand(2, 5, 17, 2, generator=draw),
+    }
+    targets = [
+        {
+            "labels": torch.ones(people, dtype=torch.int64),
+            "keypoints": torch.rand(people, 17, 2, generator=draw),
+            "visible": torch.ones(people, 17, dtype=torch.bool),
+            "area": torch.rand(people, generator=draw),
+        }
+        for people in (3, 1)
+    ]
+    whole = criterion(outputs, targets)
+    parts = [
+        criterion({k: v[i : i + 1] for k, v in outputs.items()}, targets[i : i + 1], people=4)
+        for i in range(2)
+    ]
+    torch.testing.assert_close({k: parts[0][k] + parts[1][k] for k in whole}, whole)
+
+
 def test_total_weights_every_loss_by_its_kind():
     criterion = grouppose.build_criterion("grouppose", num_body_points=2, interm_loss_coef=0.5)
     losses = {

@@ -2,7 +2,7 @@ import pytest
 
 from grouppose.errors import InputError
 from util import distributed, loading
-from util.loading import EvalBatches, TrainBatches
+from util.loading import EvalBatches, TrainBatches, effective_batch
 
 
 @pytest.fixture
@@ -39,9 +39,17 @@ def test_ranks_share_what_one_process_would_see_in_a_step(ranks):
 
 def test_too_few_pictures_are_refused(ranks):
     ranks(0, 2)
-    message = "3 training pictures do not fill one batch of 2 on each of 2 processes"
+    message = r"3 training pictures do not fill 2 x 1 \(accumulate x batch_size\) on each of 2 "
     with pytest.raises(InputError, match=message):
-        TrainBatches(3, 2, seed=0)
+        TrainBatches(3, 1, seed=0, accumulate=2)
+
+
+def test_accumulated_batches_are_parts_of_a_larger_one(ranks):
+    large = list(TrainBatches(11, 4, seed=0))
+    small = list(TrainBatches(11, 2, seed=0, accumulate=2))
+    assert [a + b for a, b in zip(small[::2], small[1::2], strict=True)] == large
+    ranks(1, 3)
+    assert effective_batch({"batch_size": 4, "accumulate": 5}) == 60
 
 
 def test_evaluation_batches_are_the_same_for_any_number_of_ranks(ranks):

@@ -37,7 +37,10 @@ class Criterion(nn.Module):
         self.aux_matches = aux_matches
 
     def forward(
-        self, outputs: dict[str, object], targets: Sequence[dict[str, Tensor]]
+        self,
+        outputs: dict[str, object],
+        targets: Sequence[dict[str, Tensor]],
+        people: int | None = None,
     ) -> dict[str, Tensor]:
         """Computes the unweighted losses.
 
@@ -46,6 +49,8 @@ class Criterion(nn.Module):
                 left out.
             targets: B dicts of labels (T,) int64, keypoints (T, K, 2) in [0, 1] of the picture
                 without its padding, visible (T, K) bool, area (T,) as a share of the picture.
+            people: what to divide by in place of the number of people in `targets`: that of a
+                larger batch, of which these are a part.
 
         Returns:
             loss_ce, loss_keypoints, loss_oks of the last layer, the same with _0, _1, ... for the
@@ -66,7 +71,9 @@ class Criterion(nn.Module):
         cost = MatchingCost(**{**vars(self.cost), "sigmas": self.cost.sigmas.to(device)})
         times = [1 if head is outputs else self.aux_matches for head in heads.values()]
         matches = match(list(heads.values()), targets, cost, times)
-        count = _mean_over_ranks(sum(len(t["labels"]) for t in targets), device)
+        if people is None:
+            people = sum(len(t["labels"]) for t in targets)
+        count = _mean_over_ranks(people, device)
         losses = {}
         for (suffix, head), pairs, m in zip(heads.items(), matches, times, strict=True):
             for name, loss in _head_losses(head, targets, pairs, cost).items():

@@ -72,7 +72,7 @@ class DecoderLayer(nn.Module):
             tokens.flatten(1, 2), reference, memory.tokens, memory.level_shapes, memory.padding
         )
         tokens = self.norm1(tokens + self.dropout(looked.view_as(tokens)))
-        hidden = self.dropout(self.linear1(tokens).relu())
+        hidden = self.dropout(self.linear1(tokens).relu_())
         return self.norm2(tokens + self.dropout(self.linear2(hidden)))
 
 

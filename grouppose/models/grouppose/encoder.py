@@ -36,7 +36,7 @@ class EncoderLayer(nn.Module):
         """tokens, position (B, S, C), reference (B, S, L, 2), padding (B, S) -> (B, S, C)."""
         attended = self.self_attn(tokens + position, reference, tokens, level_shapes, padding)
         tokens = self.norm1(tokens + self.dropout(attended))
-        hidden = self.dropout(self.linear1(tokens).relu())
+        hidden = self.dropout(self.linear1(tokens).relu_())
         return self.norm2(tokens + self.dropout(self.linear2(hidden)))
 
 
