@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from datasets.annotations import Annotations
-from datasets.pictures import planar, read_picture
 from datasets.transforms import (
     People,
     Sizes,
@@ -20,6 +19,7 @@ from datasets.transforms import (
     train_transform,
     within,
 )
+from grouppose.pictures import planar, read_picture
 from grouppose.skeleton import Skeleton
 
 

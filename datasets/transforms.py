@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.transforms.v2 import functional
 
 from grouppose.errors import InputError
+from grouppose.pictures import resize_picture, resized_size
 
 People = dict[str, Tensor]
 
@@ -60,29 +60,13 @@ class Sizes:
         return cls(lists[0], longest, lists[1], (low, high))
 
 
-def resized_size(
-    height: int, width: int, shorter: int, longest: int | None = None
-) -> tuple[int, int]:
-    """Height and width with that shorter side, or a smaller one that keeps `longest`.
-
-    The aspect stays: the longer side is rounded down. Where `longest` rules, the shorter side is
-    what it leaves, rounded to the nearest.
-    """
-    low, high = min(height, width), max(height, width)
-    if longest is not None and high * shorter > longest * low:
-        shorter = max(1, round(longest * low / high))
-    longer = shorter * high // low
-    return (shorter, longer) if height <= width else (longer, shorter)
-
-
 def resize(image: Tensor, people: People, size: tuple[int, int]) -> tuple[Tensor, People]:
     """Resizes to (height, width) by antialiased bilinear interpolation, like PIL."""
     height, width = image.shape[-2:]
     if size == (height, width):
         return image, people
     scale = torch.tensor([size[1] / width, size[0] / height])
-    interleaved = image.permute(1, 2, 0).contiguous().permute(2, 0, 1)  # several times faster
-    return functional.resize(interleaved, list(size), antialias=True), {
+    return resize_picture(image, size), {
         "keypoints": people["keypoints"] * scale,
         "visible": people["visible"],
         "boxes": people["boxes"] * scale.repeat(2),

@@ -1,4 +1,4 @@
-"""Pure functions of keypoints: similarity, areas, logit space."""
+"""Pure functions of keypoints: similarity, agreement, suppression, logit space."""
 
 from __future__ import annotations
 
@@ -39,3 +39,69 @@ def object_keypoint_similarity(
     scale = area.clamp(min=1e-12)[..., None] * (2 * sigmas) ** 2 * 2
     similarity = torch.exp(-squared_distance / scale) * visible
     return (similarity.sum(-1) / (visible.sum(-1) + 1e-6)).clamp(min=1e-6)
+
+
+def pose_area(keypoints: Tensor) -> Tensor:
+    """Area that a pose stands for where nobody labelled one: (..., K, 2) -> (...).
+
+    That of the box around its keypoints times 0.53, CrowdPose's share of a person in its box.
+    """
+    sides = keypoints.amax(-2) - keypoints.amin(-2)
+    return 0.53 * sides.prod(-1)
+
+
+def pose_similarity(a: Tensor, b: Tensor, sigmas: Tensor) -> Tensor:
+    """OKS of every pose with every pose, by the mean of their areas.
+
+    Args:
+        a: (..., n, K, 2).
+        b: (..., m, K, 2), the same unit.
+        sigmas: (K,) of the skeleton.
+
+    Returns:
+        (..., n, m), symmetric in a and b.
+    """
+    area = (pose_area(a)[..., :, None] + pose_area(b)[..., None, :]) / 2
+    a, b = a[..., :, None, :, :], b[..., None, :, :, :]
+    visible = torch.ones(a.shape[-2], dtype=torch.bool, device=a.device)
+    return object_keypoint_similarity(a, b, visible, area, sigmas)
+
+
+def agreement(keypoints: Tensor, before: Tensor, sigmas: Tensor) -> Tensor:
+    """How much two successive estimates agree on each keypoint, as its term of OKS.
+
+    A confidence of keypoints from a model that was not trained to give one: what the last decoder
+    layer still moves far is uncertain. It is a heuristic, and no probability.
+
+    Args:
+        keypoints: (..., K, 2) the last estimate.
+        before: (..., K, 2) that of the layer before.
+        sigmas: (K,) of the skeleton.
+
+    Returns:
+        (..., K) in [0, 1]; 1: not moved.
+    """
+    squared_distance = (keypoints - before).square().sum(-1)
+    scale = pose_area(keypoints).clamp(min=1e-12)[..., None] * (2 * sigmas) ** 2 * 2
+    return torch.exp(-squared_distance / scale)
+
+
+def suppress(keypoints: Tensor, scores: Tensor, sigmas: Tensor, threshold: float) -> Tensor:
+    """Which people to keep so that no two are more alike than the threshold; better ones stay.
+
+    Args:
+        keypoints: (n, K, 2).
+        scores: (n,).
+        sigmas: (K,) of the skeleton.
+        threshold: OKS above which the lower-scored of two people goes.
+
+    Returns:
+        (n,) bool.
+    """
+    alike = pose_similarity(keypoints, keypoints, sigmas) > threshold
+    keep = torch.ones_like(scores, dtype=torch.bool)
+    for i in scores.argsort(descending=True, stable=True).tolist():
+        if keep[i]:
+            keep &= ~alike[i]
+            keep[i] = True
+    return keep

@@ -147,8 +147,8 @@ def _inside(figure: Figure, side: int) -> float:
 
 
 def _thing(rng: Generator, side: int, figure: Figure) -> _Thing | None:
-    """An occluder around one of the figure's joints, before every fourth figure."""
-    if rng.random() > 0.28:
+    """An occluder around one of the figure's joints, before every fifth figure."""
+    if rng.random() > 0.2:
         return None
     joint = figure.points[_JOINTS[rng.integers(len(_JOINTS))]][:2]
     centre = joint + rng.normal(0, 0.08, size=2) * figure.scale
@@ -205,8 +205,8 @@ def _developed(rng: Generator, painted: np.ndarray, size: int) -> np.ndarray:
     """The picture at its size, with the faults of a camera: exposure, blur, noise."""
     small = cv2.resize(painted, (size, size), interpolation=cv2.INTER_AREA)
     small = cv2.cvtColor(small, cv2.COLOR_RGBA2RGB)
-    if rng.random() < 0.2:
+    if rng.random() < 0.1:
         small = cv2.GaussianBlur(small, (0, 0), float(rng.uniform(0.4, 0.9)))
     gain, offset = rng.uniform(0.8, 1.2), rng.uniform(-18, 18)
-    noise = float(rng.choice([rng.uniform(1, 6), rng.uniform(6, 16)], p=(0.9, 0.1)))
+    noise = float(rng.uniform(1, 6))
     return cv2.addWeighted(small, gain, grain(rng, size), noise, offset, dtype=cv2.CV_8U)

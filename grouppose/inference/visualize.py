@@ -29,6 +29,7 @@ def draw_poses(
     visible: np.ndarray | None = None,
     threshold: float = 0.3,
     ids: Sequence[int] | None = None,
+    names: bool = False,
 ) -> np.ndarray:
     """Draws the skeletons of people; a person's left is blue, the right red, the middle green.
 
@@ -44,6 +45,7 @@ def draw_poses(
         threshold: least score to draw.
         ids: n numbers of people, written beside them; a number has the same colour in every
             picture. None: colours go by the order of people.
+        names: write the keypoints' names beside them.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -66,6 +68,8 @@ def draw_poses(
         _draw_person(drawn, keypoints[i], shown[i], skeleton, person_colour(number), width)
         if ids is not None and shown[i].any():
             _write_number(drawn, keypoints[i][shown[i]], number, width)
+        if names:
+            _write_names(drawn, keypoints[i], shown[i], skeleton, width)
     return drawn
 
 
@@ -209,3 +213,15 @@ def _write_number(canvas: np.ndarray, points: np.ndarray, number: int, width: in
     colour = person_colour(number)
     cv2.putText(canvas, text, (x, y), font, scale, _OUTLINE, 2 + width, cv2.LINE_AA)
     cv2.putText(canvas, text, (x, y), font, scale, colour, max(1, width // 2), cv2.LINE_AA)
+
+
+def _write_names(
+    canvas: np.ndarray, points: np.ndarray, shown: np.ndarray, skeleton: Skeleton, width: int
+) -> None:
+    """Right of each keypoint."""
+    font, scale = cv2.FONT_HERSHEY_SIMPLEX, 0.2 + 0.06 * width
+    points = np.clip(points[shown], -_LIMIT, _LIMIT)
+    for name, (x, y) in zip(np.array(skeleton.names)[shown], points, strict=True):
+        place = (int(x) + 2 * width, int(y) + width)
+        cv2.putText(canvas, str(name), place, font, scale, _OUTLINE, 2, cv2.LINE_AA)
+        cv2.putText(canvas, str(name), place, font, scale, (255, 255, 255), 1, cv2.LINE_AA)

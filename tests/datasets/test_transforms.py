@@ -12,11 +12,11 @@ from datasets.transforms import (
     flip,
     normalised,
     resize,
-    resized_size,
     train_transform,
     within,
 )
 from grouppose.errors import InputError
+from grouppose.pictures import resized_size
 from grouppose.skeleton import COCO
 from tests.datasets.sets import picture
 

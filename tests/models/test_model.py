@@ -103,6 +103,24 @@ def test_no_padding_and_an_empty_mask_are_the_same():
     torch.testing.assert_close(a, b, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("backbone", ["resnet18", "resnet18s", "resnet50"])
+def test_optimized_for_inference_it_computes_the_same(backbone):
+    model = moved(small(backbone=backbone, pretrained_backbone=None)).eval()
+    for module in model.backbone.modules():
+        if hasattr(module, "running_var"):  # batch norm that does something
+            module.running_var.uniform_(0.5, 2)
+            for changed in (module.running_mean, module.weight.data, module.bias.data):
+                changed.add_(0.3 * torch.randn_like(changed))
+    images = torch.randint(0, 256, (1, 3, 64, 96), dtype=torch.uint8)
+    with torch.no_grad():
+        before = model(images)
+        assert model.optimize_for_inference() is model
+        after = model(images)
+    torch.testing.assert_close(after, before, rtol=0, atol=2e-5)
+    names = {type(module).__name__ for module in model.modules()}
+    assert not names & {"BatchNorm2d", "FrozenBatchNorm2d"}
+
+
 def test_grid_centres_and_valid_ratio_by_hand():
     padding = torch.ones(1, 2, 4, dtype=torch.bool)
     padding[:, :1, :3] = False  # a picture of 1 x 3 on a level of 2 x 4

@@ -128,7 +128,8 @@ class GroupPose(nn.Module):
         Returns:
             pred_logits (B, N, classes), pred_keypoints (B, N, K, 2) x, y in [0, 1] of the picture
             without its padding; when training also aux_outputs (the earlier decoder layers) and
-            interm_outputs (the encoder's selection), of the same two keys.
+            interm_outputs (the encoder's selection), of the same two keys; otherwise
+            previous_keypoints, as pred_keypoints, of the layer before the last.
         """
         images = self.normalise(images, padding)
         memory, position = self._features(images, padding)
@@ -200,7 +201,9 @@ class GroupPose(nn.Module):
             return {"pred_logits": logits, "pred_keypoints": keypoints[i]}
 
         outputs: dict[str, object] = layer(len(instances) - 1)
-        if self.training:
+        if not self.training:
+            outputs["previous_keypoints"] = [selected.keypoints, *keypoints][-2]
+        else:
             if self.aux_loss:
                 outputs["aux_outputs"] = [layer(i) for i in range(len(instances) - 1)]
             outputs["interm_outputs"] = {

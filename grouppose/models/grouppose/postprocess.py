@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 
 from grouppose.errors import InputError
+from grouppose.keypoints import agreement
+from grouppose.skeleton import skeleton_of
 
 
 @torch.no_grad()
@@ -15,13 +17,15 @@ def postprocess(
     """Picks the best-scored people of each picture; there is nothing to suppress.
 
     Args:
-        outputs: pred_logits (B, N, classes) and pred_keypoints (B, N, K, 2) in [0, 1].
+        outputs: pred_logits (B, N, classes), pred_keypoints (B, N, K, 2) in [0, 1]; if it has
+            previous_keypoints (B, N, K, 2), every keypoint gets a confidence from them.
         image_sizes: (B, 2) int, original height and width in pixels.
         num_select: people per picture, at most N * classes.
 
     Returns:
         B dicts, best first: scores (n,) in [0, 1], labels (n,) int64 (1 = person),
-        keypoints (n, K, 2) x, y in pixels of the original picture.
+        keypoints (n, K, 2) x, y in pixels of the original picture; confidence (n, K) in [0, 1],
+        see `grouppose.keypoints.agreement`.
     """
     scores = outputs["pred_logits"].float().sigmoid()
     batch, num_queries, num_classes = scores.shape
@@ -33,11 +37,16 @@ def postprocess(
     num_select = min(num_select, num_queries * num_classes)
     scores, index = scores.flatten(1).topk(num_select, dim=1)
     labels, query = index % num_classes, index // num_classes
-    keypoints = outputs["pred_keypoints"].float()
-    query = query[:, :, None, None].expand(-1, -1, *keypoints.shape[2:])
-    unit = image_sizes.to(keypoints.device, keypoints.dtype).flip(1)  # width, height
-    keypoints = keypoints.gather(1, query) * unit[:, None, None]
-    return [
-        {"scores": s, "labels": label, "keypoints": k}
-        for s, label, k in zip(scores, labels, keypoints, strict=True)
-    ]
+    num_keypoints = outputs["pred_keypoints"].shape[2]
+    query = query[:, :, None, None].expand(-1, -1, num_keypoints, 2)
+    unit = image_sizes.to(scores.device, scores.dtype).flip(1)[:, None, None]  # width, height
+    keypoints, *before = (
+        outputs[name].float().gather(1, query) * unit
+        for name in ("pred_keypoints", "previous_keypoints")
+        if name in outputs
+    )
+    columns = {"scores": scores, "labels": labels, "keypoints": keypoints}
+    if before:
+        sigmas = torch.tensor(skeleton_of(num_keypoints).sigmas, device=scores.device)
+        columns["confidence"] = agreement(keypoints, before[0], sigmas)
+    return [{name: column[b] for name, column in columns.items()} for b in range(batch)]

@@ -1,4 +1,4 @@
-"""Picture files of any kind as RGB tensors."""
+"""Picture files of any kind as RGB tensors, and their size in the network."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
-from torchvision.transforms.v2.functional import pil_to_tensor
+from torchvision.transforms.v2 import functional
 
 from grouppose.errors import InputError, MissingFileError
 
@@ -30,17 +30,16 @@ def read_picture(path: str | Path, stated_size: tuple[int, int] | None = None) -
                 raise InputError(
                     f"{path} has floating-point pixels, expected 8 or 16 bits; convert the picture"
                 )
-            return pil_to_tensor(_rgb(_upright(picture, path, stated_size)))
+            return functional.pil_to_tensor(_rgb(_upright(picture, path, stated_size)))
     except FileNotFoundError as error:
         raise MissingFileError(
-            f"no picture {path}; the annotations list it: complete the folder or set --coco_path"
+            f"no picture {path}; check the path; if annotations list it, complete the folder"
         ) from error
     except InputError:
         raise
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         raise InputError(
-            f"{path} cannot be read as a picture ({error}); "
-            "replace the file or remove it from the annotations"
+            f"{path} cannot be read as a picture ({error}); replace the file or leave it out"
         ) from error
 
 
@@ -67,6 +66,34 @@ def _rgb(picture: Image.Image) -> Image.Image:
     if picture.mode == "P" and "transparency" in picture.info:
         picture = picture.convert("RGBA")
     return picture.convert("RGB")
+
+
+def resized_size(
+    height: int, width: int, shorter: int, longest: int | None = None
+) -> tuple[int, int]:
+    """Height and width with that shorter side, or a smaller one that keeps `longest`.
+
+    The aspect stays: the longer side is rounded down. Where `longest` rules, the shorter side is
+    what it leaves, rounded to the nearest.
+    """
+    low, high = min(height, width), max(height, width)
+    if longest is not None and high * shorter > longest * low:
+        shorter = max(1, round(longest * low / high))
+    longer = shorter * high // low
+    return (shorter, longer) if height <= width else (longer, shorter)
+
+
+def resize_picture(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resizes (3, h, w) to (height, width) by antialiased bilinear interpolation, like PIL."""
+    if tuple(size) == tuple(image.shape[-2:]):
+        return image
+    interleaved = image.permute(1, 2, 0).contiguous().permute(2, 0, 1)  # several times faster
+    return functional.resize(interleaved, list(size), antialias=True)
+
+
+def as_rgb(picture: Image.Image) -> Tensor:
+    """A PIL picture of any kind, as its EXIF rotation shows it: (3, h, w) uint8 RGB."""
+    return functional.pil_to_tensor(_rgb(ImageOps.exif_transpose(picture)))
 
 
 def planar(image: Tensor) -> Tensor:

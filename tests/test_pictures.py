@@ -3,8 +3,8 @@ import pytest
 import torch
 from PIL import Image
 
-from datasets.pictures import planar, read_picture
 from grouppose.errors import InputError, MissingFileError
+from grouppose.pictures import planar, read_picture
 from tests.datasets.sets import picture
 
 ROTATED = 6  # EXIF: shown after a quarter turn clockwise

@@ -1,0 +1,202 @@
+"""Poses from pictures, folders, videos and cameras, in one line."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from grouppose.checkpoints import read_checkpoint
+from grouppose.errors import InputError
+from grouppose.inference import tta
+from grouppose.inference.results import Keypoints, Result
+from grouppose.inference.sources import Frame, frames
+from grouppose.inference.tracking import Tracker
+from grouppose.keypoints import suppress
+from grouppose.models import family, load_model
+from grouppose.pictures import resize_picture, resized_size
+from grouppose.skeleton import Skeleton, skeleton_of
+
+SHORTER, LONGEST = 800, 1333  # sides that published models are evaluated at
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class Predictor:
+    """Finds people's poses.
+
+        for result in Predictor("model.safetensors")("street.mp4"):
+            print(result.scores, result.keypoints.xy)
+
+    Results come one by one while the source is read: a video of any length needs no more memory
+    than a short one. Pictures of one size in a row are computed together.
+
+    Args:
+        weights: file of weights (ours or published), or a model.
+        device: "auto" (CUDA where there is one), "cpu", "cuda", "cuda:1", ...
+        dtype: "float32", "bfloat16" or "float16" (autocast).
+        threshold: least score of a person.
+        max_people: the best so many of a picture are kept.
+        size: shorter side in pixels that pictures are resized to; None: the model's, else 800.
+        longest: limit of the longer side; None: the model's, else 1333, in proportion to `size`.
+        batch_size: pictures computed together at most.
+        flip_test: also look at the mirrored picture and average; twice the time.
+        scales: shorter sides to look at and average, in place of `size`.
+        suppress: OKS above which the lower-scored of two people is left out; None: nobody is, as
+            the model has learned to find everybody once.
+        tracker: "oks" keeps identities from picture to picture and smooths keypoints; for videos.
+        bgr: arrays are BGR, as OpenCV has them.
+        skeleton: names, limbs, sigmas and left-right pairs; None: the published one of that size.
+
+    Raises:
+        InputError: for what cannot be read. Files of folders, patterns and lists that cannot be
+            read are left out and noted in `failed`.
+    """
+
+    def __init__(
+        self,
+        weights: str | Path | nn.Module,
+        device: str | torch.device = "auto",
+        dtype: str = "float32",
+        threshold: float = 0.3,
+        max_people: int = 50,
+        size: int | None = None,
+        longest: int | None = None,
+        batch_size: int = 8,
+        flip_test: bool = False,
+        scales: Sequence[int] = (),
+        suppress: float | None = None,
+        tracker: str | None = None,
+        bgr: bool = False,
+        skeleton: Skeleton | None = None,
+    ) -> None:
+        if dtype not in DTYPES:
+            raise InputError(f"dtype is {dtype!r}, expected one of {', '.join(DTYPES)}")
+        if tracker not in (None, "oks"):
+            raise InputError(f"tracker is {tracker!r}, expected 'oks' or None")
+        if max_people < 1 or batch_size < 1 or min([1, *scales, size or 1, longest or 1]) < 1:
+            raise InputError("max_people, batch_size, size, longest and scales must be at least 1")
+        self.device = _device(device)
+        stored: dict[str, Any] = {}
+        if isinstance(weights, nn.Module):
+            self.model = weights.to(self.device).eval()
+        else:
+            stored = read_checkpoint(weights)["settings"]
+            self.model = load_model(weights, self.device).optimize_for_inference()
+        settings = self.model.settings
+        self.skeleton = skeleton or skeleton_of(settings["num_body_points"])
+        if self.skeleton.num_keypoints != settings["num_body_points"]:
+            raise InputError(
+                f"the skeleton has {self.skeleton.num_keypoints} keypoints, the model "
+                f"{settings['num_body_points']}; give the one it was trained with"
+            )
+        shorter = max(stored.get("data_aug_scales") or [SHORTER])
+        limit = stored.get("data_aug_max_size") or LONGEST
+        self.sizes = [
+            (side, longest or limit * side // shorter) for side in scales or [size or shorter]
+        ]
+        self.dtype, self.threshold, self.max_people = DTYPES[dtype], threshold, max_people
+        self.batch_size, self.flip_test, self.suppress = batch_size, flip_test, suppress
+        self.tracker, self.bgr = tracker, bgr
+        self.failed: list[tuple[str, str]] = []
+        queries = settings["num_queries"]
+        self._postprocess = family(settings["modelname"]).postprocess(num_select=queries)
+        self._sigmas = torch.tensor(self.skeleton.sigmas)
+
+    def __call__(self, source: Any) -> Iterator[Result]:
+        """Results of all pictures of a source, in order; see `sources.frames` for what it may be.
+
+        `failed` then holds (path, reason) of files that could not be read.
+        """
+        self.failed = []
+        tracker: Tracker | None = None
+        before = None
+        for frame, people in self._people(frames(source, self.bgr, self._note)):
+            result = self._result(frame, people)
+            if self.tracker:
+                if tracker is None or frame.path != before:
+                    tracker, before = Tracker(), frame.path
+                result = tracker(result, frame.rate)
+            yield result
+
+    def _note(self, path: str, error: Exception) -> None:
+        self.failed.append((path, str(error)))
+
+    def _people(self, pictures: Iterator[Frame]) -> Iterator[tuple[Frame, tta.People]]:
+        """Frames with their people; batches are runs of pictures of one size.
+
+        A camera's pictures do not wait for one another.
+        """
+        batch: list[Frame] = []
+        for frame in pictures:
+            if batch and frame.image.shape != batch[0].image.shape:
+                yield from zip(batch, self._compute(batch), strict=True)
+                batch = []
+            batch.append(frame)
+            if len(batch) == self.batch_size or frame.count == 0:
+                yield from zip(batch, self._compute(batch), strict=True)
+                batch = []
+        if batch:
+            yield from zip(batch, self._compute(batch), strict=True)
+
+    @torch.inference_mode()
+    def _compute(self, batch: Sequence[Frame]) -> list[tta.People]:
+        """The people of pictures of one size, from all views."""
+        height, width = batch[0].image.shape[-2:]
+        views: list[list[tta.People]] = []
+        for shorter, longest in self.sizes:
+            size = resized_size(height, width, shorter, longest)
+            images = torch.stack([resize_picture(frame.image, size) for frame in batch])
+            views.append(self._look(images, (height, width)))
+            if self.flip_test:
+                mirrored = self._look(images.flip(-1), (height, width))
+                order = self.skeleton.flip_order
+                views.append([tta.unflip(people, width, order) for people in mirrored])
+        if len(views) == 1:
+            return views[0]
+        return [tta.merge(people, self._sigmas) for people in zip(*views, strict=True)]
+
+    def _look(self, images: Tensor, size: tuple[int, int]) -> list[tta.People]:
+        kind = self.device.type
+        context = contextlib.nullcontext()
+        if self.dtype != torch.float32:
+            context = torch.autocast(kind, self.dtype)
+        with context:
+            outputs = self.model(images.to(self.device))
+        sizes = torch.tensor([size] * len(images), device=self.device)
+        found = self._postprocess(outputs, sizes)
+        return [{name: value.float().cpu() for name, value in people.items()} for people in found]
+
+    def _result(self, frame: Frame, people: tta.People) -> Result:
+        """Those who are good enough, in pixels of the file's picture."""
+        keep = (people["scores"] >= self.threshold) & (people["labels"] > 0)
+        people = {name: value[keep][: self.max_people] for name, value in people.items()}
+        if self.suppress is not None:
+            keep = suppress(people["keypoints"], people["scores"], self._sigmas, self.suppress)
+            people = {name: value[keep] for name, value in people.items()}
+        size = (int(frame.image.shape[-2]), int(frame.image.shape[-1]))
+        return Result(
+            image=frame.image.permute(1, 2, 0).contiguous().numpy(),
+            keypoints=Keypoints(people["keypoints"].numpy(), people["confidence"].numpy(), size),
+            scores=people["scores"].numpy(),
+            labels=people["labels"].long().numpy(),
+            skeleton=self.skeleton,
+            path=frame.path,
+            frame=frame.number,
+            rate=frame.rate,
+        )
+
+
+def _device(name: str | torch.device) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise InputError(f"no device {name!r}; expected auto, cpu or cuda") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise InputError("no CUDA device is usable here; give device='cpu'")
+    return device

@@ -1,0 +1,64 @@
+"""Test-time augmentation: one picture's people from several views of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from grouppose.keypoints import pose_similarity
+
+People = dict[str, Tensor]
+
+
+def unflip(people: People, width: float, flip_order: Sequence[int]) -> People:
+    """People found in a mirrored picture, as they are in the picture itself.
+
+    Args:
+        people: keypoints (n, K, 2) in pixels, confidence (n, K), scores and labels (n,).
+        width: of the picture in pixels; normalised x became 1 - x.
+        flip_order: of the skeleton.
+    """
+    order = list(flip_order)
+    keypoints = people["keypoints"][:, order].clone()
+    keypoints[..., 0] = width - keypoints[..., 0]
+    return {**people, "keypoints": keypoints, "confidence": people["confidence"][:, order]}
+
+
+def merge(views: Sequence[People], sigmas: Tensor, least_similarity: float = 0.5) -> People:
+    """Finds who is the same in several views, by OKS, and averages them by score.
+
+    Args:
+        views: of one picture, in its pixels; as `unflip` gives them.
+        sigmas: (K,) of the skeleton.
+        least_similarity: OKS below which it is somebody else.
+
+    Returns:
+        The same four columns, best first. A score is the mean over all views, with 0 where the
+        person was not found.
+    """
+    merged = {name: value.clone() for name, value in views[0].items()}
+    weight = merged["scores"].clone()  # sum of scores: of everybody's weights
+    for view in views[1:]:
+        alike = pose_similarity(merged["keypoints"], view["keypoints"], sigmas)
+        alike = alike * (merged["labels"][:, None] == view["labels"])
+        rows, columns = linear_sum_assignment(-alike.cpu().numpy())
+        same = [
+            (r, c) for r, c in zip(rows, columns, strict=True) if alike[r, c] >= least_similarity
+        ]
+        old, new = (torch.tensor([pair[i] for pair in same], dtype=torch.int64) for i in (0, 1))
+        total = (weight[old] + view["scores"][new]).clamp(min=1e-12)
+        share = view["scores"][new] / total
+        for name in ("keypoints", "confidence"):
+            part = share.view(-1, *[1] * (merged[name].ndim - 1))
+            merged[name][old] += part * (view[name][new] - merged[name][old])
+        weight[old] = total
+        alone = torch.ones(len(view["scores"]), dtype=torch.bool)
+        alone[new] = False
+        merged = {name: torch.cat([value, view[name][alone]]) for name, value in merged.items()}
+        weight = torch.cat([weight, view["scores"][alone]])
+    merged["scores"] = weight / len(views)
+    order = merged["scores"].argsort(descending=True, stable=True)
+    return {name: value[order] for name, value in merged.items()}

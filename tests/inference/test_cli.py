@@ -1,0 +1,90 @@
+import json
+import subprocess
+import sys
+
+import cv2
+import pytest
+
+import grouppose
+from grouppose.inference import doctor
+from grouppose.inference.cli import main
+from tests.inference.test_predictor import noise, weights, write, write_video  # noqa: F401
+
+
+def test_a_folder_is_drawn_and_written_as_coco(weights, tmp_path, capsys):  # noqa: F811
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    write(folder / "a.png", noise())
+    write(folder / "b.jpg", noise(seed=1))
+    (folder / "c.jpg").write_text("no picture")
+    arguments = ["predict", str(folder), "--weights", str(weights), "--out", str(out)]
+    code = main([*arguments, "--json", "--threshold", "0", "--size", "64"])
+    assert code == 1  # as a file could not be read
+    printed = capsys.readouterr()
+    assert "12 people in 2 pictures" in printed.out
+    assert "left out: " in printed.err and "c.jpg cannot be read" in printed.err
+    assert sorted(path.name for path in out.iterdir()) == ["a.png", "b.jpg", "predictions.json"]
+    content = json.loads((out / "predictions.json").read_text())
+    assert [image["id"] for image in content["images"]] == [1, 2]
+    assert [person["id"] for person in content["annotations"]] == list(range(1, 13))
+    assert {person["image_id"] for person in content["annotations"]} == {1, 2}
+    assert content["categories"][0]["keypoints"][0] == "nose"
+
+
+def test_a_video_becomes_an_mp4_of_the_same_rate(weights, tmp_path):  # noqa: F811
+    write_video(tmp_path / "a.mp4", count=4, rate=12.0)
+    out = tmp_path / "out"
+    arguments = ["predict", str(tmp_path / "a.mp4"), "--weights", str(weights), "--out", str(out)]
+    assert main([*arguments, "--track", "--quiet", "--size", "64"]) == 0
+    video = cv2.VideoCapture(str(out / "a.mp4"))
+    assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 4
+    assert video.get(cv2.CAP_PROP_FPS) == pytest.approx(12)
+
+
+def test_files_of_one_name_do_not_overwrite_each_other(weights, tmp_path):  # noqa: F811
+    for folder in ("x", "y"):
+        (tmp_path / folder).mkdir()
+        write(tmp_path / folder / "a.png", noise())
+    out = tmp_path / "out"
+    pattern = str(tmp_path / "[xy]" / "a.png")
+    arguments = ["--weights", str(weights), "--out", str(out), "--size", "64", "--quiet"]
+    assert main(["predict", pattern, *arguments]) == 0
+    assert sorted(path.name for path in out.iterdir()) == ["a.png", "a_2.png"]
+
+
+def test_info_tells_what_a_checkpoint_holds(weights, capsys):  # noqa: F811
+    assert main(["info", str(weights)]) == 0
+    printed = capsys.readouterr().out
+    model = grouppose.load_model(weights)
+    count = sum(value.numel() for value in model.state_dict().values())
+    assert f"{count / 1e6:.2f} M numbers" in printed
+    assert "backbone = 'resnet18s'" in printed and "num_body_points = 17" in printed
+
+
+def test_mistakes_end_with_one_line(tmp_path, capsys):
+    for arguments, message in (
+        (["info", "none.pth"], "no file none.pth"),
+        (["predict", "a.jpg", "--weights", "none.pth"], "no file none.pth"),
+    ):
+        assert main(arguments) == 1
+        error = capsys.readouterr().err
+        assert message in error and error.count("\n") == 1
+
+
+def test_doctor_says_what_to_do(monkeypatch, capsys):
+    monkeypatch.setattr(doctor, "_requirements", lambda: {"scipy": ">=999", "nonsense": ">=1"})
+    assert main(["doctor"]) == 1
+    printed = capsys.readouterr().out
+    assert "scipy" in printed and "is too old; pip install 'scipy>=999'" in printed
+    assert "nonsense is missing; pip install 'nonsense>=1'" in printed
+    assert "deformable attention on cpu" in printed
+
+
+def test_the_command_starts():
+    done = subprocess.run(
+        [sys.executable, "-m", "grouppose.inference.cli", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "predict" in done.stdout and "doctor" in done.stdout

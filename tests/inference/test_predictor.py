@@ -1,0 +1,215 @@
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import grouppose
+from grouppose.errors import InputError, MissingFileError
+from grouppose.inference.predictor import Predictor
+from grouppose.inference.sources import frames
+
+SMALL = {
+    "backbone": "resnet18s",
+    "hidden_dim": 32,
+    "nheads": 2,
+    "enc_layers": 1,
+    "dec_layers": 2,
+    "dim_feedforward": 16,
+    "num_queries": 6,
+}
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    torch.manual_seed(0)
+    model = grouppose.build_model("grouppose", **SMALL)
+    for head in (*model.pose_embed, model.transformer.enc_pose_embed):
+        torch.nn.init.normal_(head.layers[-1].weight, std=0.3)
+    path = tmp_path_factory.mktemp("weights") / "model.safetensors"
+    grouppose.save_weights(model, path)
+    return path
+
+
+def predictor(weights, **changes):
+    arguments = {"device": "cpu", "threshold": 0.0, "size": 64}
+    return Predictor(weights, **{**arguments, **changes})
+
+
+def noise(height=48, width=80, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def write(path, image):
+    cv2.imwrite(str(path), image[..., ::-1])
+    return str(path)
+
+
+def test_it_gives_what_model_and_postprocess_give_in_pixels_of_the_file(weights):
+    image = noise(64, 96)
+    (result,) = predictor(weights)(image)
+    model = grouppose.load_model(weights)
+    with torch.no_grad():
+        outputs = model(torch.from_numpy(image).permute(2, 0, 1)[None])
+    (found,) = grouppose.postprocess(outputs, torch.tensor([[64, 96]]), num_select=12)
+    person = found["labels"] == 1
+    np.testing.assert_allclose(result.scores, found["scores"][person], atol=1e-5)
+    np.testing.assert_allclose(result.keypoints.xy, found["keypoints"][person], atol=1e-2)
+    np.testing.assert_allclose(result.keypoints.confidence, found["confidence"][person], atol=1e-3)
+    assert (result.image == image).all() and result.skeleton == grouppose.skeleton.COCO
+
+
+def test_twice_as_large_a_picture_gives_twice_the_coordinates(weights):
+    image = np.full((64, 96, 3), 77, dtype=np.uint8)  # the same at any size
+    small, large = predictor(weights)([image, image.repeat(2, 0).repeat(2, 1)])
+    np.testing.assert_allclose(2 * small.keypoints.xy, large.keypoints.xy, atol=1e-2)
+
+
+def test_every_kind_of_source_gives_the_same(weights, tmp_path):
+    image = noise()
+    path = write(tmp_path / "a.png", image)
+    tensor = torch.from_numpy(image).permute(2, 0, 1)
+    sources = [
+        path,
+        str(tmp_path),
+        str(tmp_path / "*.png"),
+        tmp_path / "a.png",
+        Image.fromarray(image),
+        image,
+        tensor,
+        tensor[None],
+        (tensor / 255).double(),
+        [path],
+    ]
+    run = predictor(weights)
+    expected = next(run(image)).keypoints.xy
+    for source in sources:
+        (result,) = run(source)
+        assert np.array_equal(result.keypoints.xy, expected), source
+    (result,) = predictor(weights, bgr=True)(image[..., ::-1])
+    assert np.array_equal(result.keypoints.xy, expected)
+
+
+def test_a_batch_computes_what_single_pictures_do(weights):
+    images = [noise(seed=i) for i in range(3)] + [noise(60, 40, seed=9)]
+    together = list(predictor(weights, batch_size=2)(images))
+    for image, result in zip(images, together, strict=True):
+        (alone,) = predictor(weights)(image)
+        np.testing.assert_allclose(result.keypoints.xy, alone.keypoints.xy, atol=1e-2)
+        assert (result.image == image).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "picture"),
+    [
+        ("one.png", Image.new("RGB", (1, 1))),
+        ("long.png", Image.new("RGB", (3000, 15))),
+        ("grey.png", Image.new("L", (40, 30))),
+        ("deep.png", Image.new("I;16", (40, 30))),
+        ("clear.png", Image.new("RGBA", (40, 30))),
+        ("moving.gif", Image.new("P", (40, 30))),
+        ("print.jpg", Image.new("CMYK", (40, 30))),
+    ],
+)
+def test_odd_pictures_give_people_in_their_own_pixels(weights, tmp_path, name, picture):
+    extra = {"save_all": True, "append_images": [picture]} if name.endswith("gif") else {}
+    picture.save(tmp_path / name, **extra)
+    (result,) = predictor(weights, longest=200)(tmp_path / name)
+    assert result.image.shape == (picture.height, picture.width, 3)
+    assert len(result) == 6 and np.isfinite(result.keypoints.xy).all()
+
+
+def test_a_rotated_photograph_is_seen_upright(weights, tmp_path):
+    image = Image.fromarray(noise())
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image.save(tmp_path / "a.png", exif=exif)
+    (result,) = predictor(weights)(tmp_path / "a.png")
+    assert result.image.shape == (80, 48, 3)
+
+
+def test_a_folder_goes_on_past_bad_files_and_notes_them(weights, tmp_path):
+    write(tmp_path / "a.png", noise())
+    (tmp_path / "b.jpg").write_text("no picture")
+    data = (tmp_path / "a.png").read_bytes()
+    (tmp_path / "c.png").write_bytes(data[: len(data) // 2])
+    write(tmp_path / "d.png", noise(seed=1))
+    (tmp_path / "notes.txt").write_text("not looked at")
+    run = predictor(weights)
+    assert [r.path[-5:] for r in run(tmp_path)] == ["a.png", "d.png"]
+    assert [path[-5:] for path, _ in run.failed] == ["b.jpg", "c.png"]
+    assert "cannot be read as a picture" in run.failed[0][1]
+
+
+@pytest.mark.parametrize(
+    ("source", "error", "message"),
+    [
+        ("none.jpg", MissingFileError, "no picture none.jpg"),
+        ("none.mp4", MissingFileError, "no video none.mp4"),
+        ("none*.jpg", MissingFileError, "nothing matches none"),
+        (3.5, InputError, "the source is a float"),
+        (True, InputError, "the source is True"),
+        (np.zeros((4, 4, 3)), InputError, "an array is float64"),
+        (np.zeros((4, 4, 5), dtype=np.uint8), InputError, "5 channels"),
+        (torch.zeros(4, 4), InputError, r"a tensor is \(4, 4\)"),
+        (torch.full((3, 4, 4), 7.0), InputError, "from 7 to 7"),
+    ],
+)
+def test_what_is_no_source_is_named(source, error, message):
+    with pytest.raises(error, match=message):
+        list(frames(source))
+
+
+def write_video(path, count=5, rate=12.0):
+    video = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), rate, (80, 48))
+    for i in range(count):
+        video.write(noise(seed=i))
+    video.release()
+
+
+def test_a_video_streams_frame_by_frame(weights, tmp_path):
+    write_video(tmp_path / "a.mp4")
+    results = list(predictor(weights, batch_size=2)(tmp_path / "a.mp4"))
+    assert [r.frame for r in results] == [0, 1, 2, 3, 4]
+    assert {r.rate for r in results} == {12.0}
+    tracked = list(predictor(weights, tracker="oks")(tmp_path / "a.mp4"))
+    assert all(len(r.ids) == len(r) for r in tracked)
+    (tmp_path / "b.mp4").write_text("no video")
+    with pytest.raises(InputError, match="cannot be opened as a video"):
+        list(predictor(weights)(tmp_path / "b.mp4"))
+
+
+def test_flip_test_does_not_care_which_way_round_a_picture_is(weights):
+    image = noise()
+    run = predictor(weights, flip_test=True)
+    (a,), (b,) = run(image), run(image[:, ::-1])
+    order = list(a.skeleton.flip_order)
+    mirrored = b.keypoints.xy[:, order].copy()
+    mirrored[..., 0] = 80 - mirrored[..., 0]
+    same = np.abs(a.scores[:, None] - b.scores).argmin(1)  # equal scores may change places
+    np.testing.assert_allclose(a.scores, b.scores[same], atol=1e-4)
+
+
+def test_scales_are_merged_and_people_limited(weights):
+    image = noise()
+    (result,) = predictor(weights, scales=(64, 96), max_people=2)(image)
+    assert len(result) == 2 and result.scores[0] >= result.scores[1]
+    (fewer,) = predictor(weights, suppress=1e-5)(image)
+    assert 1 <= len(fewer) < 6  # random poses all overlap a little
+    (none,) = predictor(weights, threshold=1.0)(image)
+    assert len(none) == 0 and none.plot().shape == image.shape
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"dtype": "int8"}, "dtype is 'int8'"),
+        ({"tracker": "sort"}, "tracker is 'sort'"),
+        ({"batch_size": 0}, "must be at least 1"),
+        ({"device": "tpu9"}, "no device 'tpu9'"),
+        ({"skeleton": grouppose.skeleton.CROWDPOSE}, "the skeleton has 14 keypoints, the model 17"),
+    ],
+)
+def test_wrong_settings_are_named(weights, changes, message):
+    with pytest.raises(InputError, match=message):
+        predictor(weights, **changes)

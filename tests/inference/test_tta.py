@@ -1,0 +1,48 @@
+import pytest
+import torch
+
+from grouppose.inference.tta import merge, unflip
+from grouppose.skeleton import Skeleton
+
+PAIR = Skeleton.from_names(["left_eye", "right_eye", "nose"])
+SIGMAS = torch.tensor(PAIR.sigmas)
+TRIANGLE = torch.tensor([[0.0, 0.0], [20.0, 0.0], [0.0, 20.0]])
+
+
+def people(*poses_and_scores):
+    return {
+        "scores": torch.tensor([score for _, score in poses_and_scores]),
+        "labels": torch.ones(len(poses_and_scores)),
+        "keypoints": torch.stack([pose for pose, _ in poses_and_scores]),
+        "confidence": torch.ones(len(poses_and_scores), 3),
+    }
+
+
+def test_unflip_mirrors_and_exchanges_left_and_right():
+    found = unflip(people((TRIANGLE, 0.9)), 100, PAIR.flip_order)
+    assert found["keypoints"].tolist() == [[[80, 0], [100, 0], [100, 20]]]
+    again = unflip(found, 100, PAIR.flip_order)
+    assert torch.equal(again["keypoints"][0], TRIANGLE)
+
+
+def test_views_are_averaged_by_score():
+    merged = merge([people((TRIANGLE, 0.9)), people((TRIANGLE + 2, 0.3))], SIGMAS)
+    assert merged["scores"].tolist() == pytest.approx([0.6])
+    # 0.9 and 0.3 of weight: a quarter of the way
+    torch.testing.assert_close(merged["keypoints"][0], TRIANGLE + 0.5)
+
+
+def test_people_are_matched_by_place_and_not_by_rank():
+    far = TRIANGLE + 60
+    merged = merge(
+        [people((TRIANGLE, 0.8), (far, 0.7)), people((far + 2, 0.9), (TRIANGLE + 2, 0.2))], SIGMAS
+    )
+    assert merged["scores"].tolist() == pytest.approx([0.8, 0.5])
+    torch.testing.assert_close(merged["keypoints"][0], far + 2 * 0.9 / 1.6)
+    torch.testing.assert_close(merged["keypoints"][1], TRIANGLE + 0.4)
+
+
+def test_who_is_found_once_keeps_a_share_of_the_score():
+    merged = merge([people((TRIANGLE, 0.8)), people((TRIANGLE + 60, 0.6))], SIGMAS)
+    assert merged["scores"].tolist() == pytest.approx([0.4, 0.3])
+    assert torch.equal(merged["keypoints"], torch.stack([TRIANGLE, TRIANGLE + 60]))

@@ -1,0 +1,34 @@
+import math
+
+import pytest
+import torch
+
+from grouppose.keypoints import agreement, pose_area, pose_similarity, suppress
+
+TRIANGLE = torch.tensor([[0.0, 0.0], [20.0, 0.0], [0.0, 10.0]])
+SIGMAS = torch.tensor([0.1, 0.2, 0.3])
+
+
+def test_area_and_agreement_by_hand():
+    assert pose_area(TRIANGLE).item() == pytest.approx(0.53 * 200)
+    before = TRIANGLE + torch.tensor([3.0, 4.0])  # 5 pixels away
+    expected = [math.exp(-25 / (2 * 106 * (2 * sigma) ** 2)) for sigma in (0.1, 0.2, 0.3)]
+    assert agreement(TRIANGLE, before, SIGMAS).tolist() == pytest.approx(expected)
+    assert agreement(TRIANGLE, TRIANGLE, SIGMAS).tolist() == [1, 1, 1]
+
+
+def test_similarity_of_poses_by_hand():
+    poses = torch.stack([TRIANGLE, TRIANGLE + torch.tensor([3.0, 4.0]), TRIANGLE + 500])
+    alike = pose_similarity(poses, poses, SIGMAS)
+    assert alike.shape == (3, 3)
+    torch.testing.assert_close(alike, alike.T)
+    mean = sum(math.exp(-25 / (2 * 106 * (2 * sigma) ** 2)) for sigma in (0.1, 0.2, 0.3)) / 3
+    assert alike[0, 1].item() == pytest.approx(mean, rel=1e-5)
+    assert alike[0, 2].item() == pytest.approx(1e-6)
+
+
+def test_suppression_keeps_the_better_of_two_alike():
+    poses = torch.stack([TRIANGLE, TRIANGLE + 500, TRIANGLE + 0.1, TRIANGLE + 500.1])
+    scores = torch.tensor([0.5, 0.9, 0.6, 0.2])
+    assert suppress(poses, scores, SIGMAS, 0.9).tolist() == [False, True, True, False]
+    assert suppress(poses, scores, SIGMAS, 1.0).tolist() == [True] * 4
