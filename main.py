@@ -3,6 +3,7 @@
 python main.py -c config/grouppose.py --coco_path DIR --output_dir DIR
 torchrun --nproc_per_node=8 main.py -c config/grouppose.py --coco_path DIR --output_dir DIR
 python main.py -c config/grouppose.py --coco_path DIR --resume FILE --eval
+python main.py -c config/grouppose.py --resume FILE --predict SOURCE --output_dir DIR
 """
 
 from __future__ import annotations
@@ -165,7 +166,7 @@ def evaluate_only(run: Run) -> None:
     from datasets.evaluate import format_stats
     from util import distributed
     from util.log import write_text
-    from util.plots import save_prediction_grid
+    from util.plots import drawn_samples, save_prediction_grid
     from util.state import load_pretrained
 
     load_pretrained(run.model, run.args.resume or run.args.pretrain_model_path, [])
@@ -189,22 +190,18 @@ def evaluate_only(run: Run) -> None:
             )
 
 
-def drawn_samples(dataset: Any, people: Sequence[dict[str, Any]]) -> list[tuple]:
-    """The first pictures of a set, the people found on them, their scores and the labels."""
-    import torch
+def predict(args: argparse.Namespace) -> int:
+    """--predict: draws the people of pictures and videos into the folder."""
+    from grouppose.inference.cli import predict_into
+    from grouppose.inference.predictor import Predictor
 
-    from datasets.evaluate import PERSON
-
-    samples = []
-    for found, (image, target) in zip(people, dataset, strict=False):
-        size = target["orig_size"].new_tensor(image.shape[-2:])
-        scale = (size / target["orig_size"]).flip(0)
-        found = {name: value[found["labels"] == PERSON] for name, value in found.items()}
-        points = target["keypoints"] * size.flip(0)
-        labels = torch.cat([points, target["visible"][..., None]], -1).numpy()
-        keypoints = (found["keypoints"] * scale).numpy()
-        samples.append((image.permute(1, 2, 0).numpy(), keypoints, found["scores"].numpy(), labels))
-    return samples
+    predictor = Predictor(
+        args.resume or args.pretrain_model_path,
+        device=args.device or "auto",
+        dtype="bfloat16" if args.amp else "float32",
+        threshold=PREDICTION_THRESHOLD,
+    )
+    return predict_into(predictor, args.predict, make_folder(args.output_dir), with_json=True)
 
 
 def make_folder(path: str) -> Path:
@@ -355,11 +352,13 @@ def report_epoch(entry: dict[str, float]) -> None:
     logger.info(f"epoch {entry['epoch']}  {line}  {entry['minutes']:.1f} minutes")
 
 
-def run_command(args: argparse.Namespace) -> None:
-    """Everything between the command line and the exit status."""
+def run_command(args: argparse.Namespace) -> int:
+    """Everything between the command line and the exit status, which it returns."""
     from util import distributed, engine, log
 
     engine.keep_memory()
+    if args.predict:
+        return predict(args)
     device = distributed.start(args.device, args.local_rank)
     log.set_up()
     run = build_run(args, read_settings(args), device)
@@ -368,6 +367,7 @@ def run_command(args: argparse.Namespace) -> None:
     else:
         train(run)
     distributed.stop()
+    return 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -376,7 +376,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from util import distributed
 
     try:
-        run_command(args)
+        return run_command(args)
     except UserError as error:
         if not isinstance(error, distributed.OtherRankError) and distributed.first_to_fail():
             print(f"error: {one_line(error)}", file=sys.stderr)
@@ -385,7 +385,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         if distributed.another_failed():
             return 1
         raise
-    return 0
 
 
 def one_line(error: Exception) -> str:

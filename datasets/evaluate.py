@@ -20,7 +20,7 @@ from datasets.annotations import (
     with_keypoints,
 )
 from grouppose.errors import InputError
-from grouppose.keypoints import object_keypoint_similarity
+from grouppose.keypoints import BOX_SHARE, object_keypoint_similarity
 from grouppose.skeleton import Skeleton
 
 Contents = str | Path | Mapping
@@ -34,7 +34,6 @@ STATS = {
     "ochuman": COCO_STATS,
 }
 EASY, HARD = 0.2, 0.8  # crowdIndex below which a picture is easy, from which it is hard
-BOX_SHARE = 0.53  # of its box that a person covers, where the area is not known (CrowdPose's rule)
 CROWDPOSE_COUNTED = 12  # keypoints that CrowdPose counts as labels: all but head and neck
 
 

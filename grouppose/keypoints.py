@@ -7,6 +7,8 @@ from torch import Tensor
 
 from grouppose.errors import InputError
 
+BOX_SHARE = 0.53  # of its box that a person covers, where the area is not known (CrowdPose's rule)
+
 
 def inverse_sigmoid(x: Tensor, eps: float = 1e-3) -> Tensor:
     """Logit of x in [0, 1], x and 1 - x kept at `eps` at least."""
@@ -42,12 +44,9 @@ def object_keypoint_similarity(
 
 
 def pose_area(keypoints: Tensor) -> Tensor:
-    """Area that a pose stands for where nobody labelled one: (..., K, 2) -> (...).
-
-    That of the box around its keypoints times 0.53, CrowdPose's share of a person in its box.
-    """
+    """Area that a pose stands for where nobody labelled one: (..., K, 2) -> (...)."""
     sides = keypoints.amax(-2) - keypoints.amin(-2)
-    return 0.53 * sides.prod(-1)
+    return BOX_SHARE * sides.prod(-1)
 
 
 def pose_similarity(a: Tensor, b: Tensor, sigmas: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ import main
 from grouppose.checkpoints import published_names
 from grouppose.errors import InputError
 from tests.util.tiny import OPTIONS, write_coco
-from util import config, engine
+from util import config, engine, plots
 
 ROOT = Path(main.__file__).parent
 DEMO = str(ROOT / "config" / "demo.py")
@@ -156,6 +156,19 @@ def test_evaluation_repeats_the_numbers_of_training(trained, data, tmp_path, cap
     assert all(len(result["keypoints"]) == 51 for result in results)
 
 
+def test_people_are_drawn_on_pictures_of_a_folder(trained, data, tmp_path):
+    resume = str(trained / "checkpoint.pth")
+    pictures = data / "images" / "val2017"
+    extra = ("--resume", resume, "--predict", str(pictures))
+    assert main.main(command(data, tmp_path / "out", *extra)) == 0
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert written == {path.name for path in pictures.iterdir()} | {"predictions.json"}
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.jpg").write_text("no picture")
+    extra = ("--resume", resume, "--predict", str(tmp_path / "in"))
+    assert main.main(command(data, tmp_path / "out", *extra)) == 1
+
+
 def test_a_published_file_brings_the_settings_of_its_network(trained, data, tmp_path):
     """The config's are another backbone, another width and other numbers of layers."""
     content = load(trained / "checkpoint.pth")
@@ -185,7 +198,7 @@ def test_drawn_people_are_in_pixels_of_the_drawn_picture():
         "labels": torch.tensor([0, 1]),  # the other class is not a person
         "keypoints": torch.tensor([[[1.0, 1.0]], [[40.0, 60.0]]]),
     }
-    ((image, keypoints, scores, truth),) = main.drawn_samples(dataset, [found])
+    ((image, keypoints, scores, truth),) = plots.drawn_samples(dataset, [found])
     assert image.shape == (50, 100, 3)
     assert keypoints.tolist() == [[[10, 30]]]
     assert scores.tolist() == pytest.approx([0.8])
@@ -238,6 +251,7 @@ def test_every_setting_is_read_by_someone(data, tmp_path, monkeypatch):
         (["--cocopath", "x"], "no flag '--cocopath'; did you mean '--coco_path'?"),
         (["--coco", "x"], "no flag '--coco'; did you mean"),
         (["--eval"], "--eval without weights; give --resume FILE"),
+        (["--predict", "a.jpg"], "--predict without weights; give --resume FILE"),
         (["--evaluator", "fast"], "argument --evaluator: invalid choice: 'fast'"),
         (["--finetune_ignore", "x"], "--finetune_ignore without --pretrain_model_path FILE"),
     ],
@@ -255,7 +269,8 @@ def test_wrong_command_lines_end_with_one_line(data, tmp_path, capsys, extra, me
 def test_training_needs_a_folder(data, capsys):
     with pytest.raises(SystemExit):
         main.main(command(data, None))
-    assert capsys.readouterr().err == "error: no folder for checkpoints; give --output_dir DIR\n"
+    error = capsys.readouterr().err
+    assert error == "error: no folder for checkpoints or pictures; give --output_dir DIR\n"
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,7 @@ def build_parser(description: str | None) -> Parser:
         default="faster",
         help="package that scores: faster-coco-eval (default) or pycocotools; same numbers",
     )
+    add("--predict", metavar="SOURCE", help="draw poses: a picture, video, folder or pattern")
     add("--save_predictions", type=int, default=16, metavar="N", help="pictures drawn by --eval")
     add("--pretrain_model_path", metavar="FILE", help="start from these weights")
     add(
@@ -89,10 +90,11 @@ def parse_arguments(
         setting = f"--options {flag.lstrip('-')}=VALUE"
         hint = f"did you mean {close[0]!r}?" if close else f"a config's setting is set by {setting}"
         parser.error(f"no flag {flag!r}; {hint}")
-    if args.eval and not (args.resume or args.pretrain_model_path):
-        parser.error("--eval without weights; give --resume FILE")
+    for flag in ("eval", "predict"):
+        if getattr(args, flag) and not (args.resume or args.pretrain_model_path):
+            parser.error(f"--{flag} without weights; give --resume FILE")
     if not args.eval and not args.output_dir:
-        parser.error("no folder for checkpoints; give --output_dir DIR")
+        parser.error("no folder for checkpoints or pictures; give --output_dir DIR")
     if args.finetune_ignore and not args.pretrain_model_path:
         parser.error("--finetune_ignore without --pretrain_model_path FILE")
     return args

@@ -13,11 +13,13 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
+import torch
 
+from datasets.evaluate import PERSON
 from grouppose.errors import InputError, MissingFileError, UserError
 from grouppose.inference.visualize import draw_grid, draw_poses
 from grouppose.skeleton import Skeleton
@@ -142,6 +144,20 @@ def _summary(epochs: Epochs) -> str:
     if "minutes" in epochs[-1]:
         words.append(f"{epochs[-1]['minutes']:.1f} minutes")
     return ", ".join(words)
+
+
+def drawn_samples(dataset: Any, people: Sequence[dict[str, Any]]) -> list[tuple]:
+    """The first pictures of a set, the people found on them, their scores and the labels."""
+    samples = []
+    for found, (image, target) in zip(people, dataset, strict=False):
+        size = target["orig_size"].new_tensor(image.shape[-2:])
+        scale = (size / target["orig_size"]).flip(0)
+        found = {name: value[found["labels"] == PERSON] for name, value in found.items()}
+        points = target["keypoints"] * size.flip(0)
+        labels = torch.cat([points, target["visible"][..., None]], -1).numpy()
+        keypoints = (found["keypoints"] * scale).numpy()
+        samples.append((image.permute(1, 2, 0).numpy(), keypoints, found["scores"].numpy(), labels))
+    return samples
 
 
 def save_prediction_grid(

@@ -35,22 +35,9 @@ def _parser() -> argparse.ArgumentParser:
 
     predict = commands.add_parser("predict", help="find and draw people's poses")
     predict.set_defaults(run=run_predict)
-    predict.add_argument("source", help="picture, video, folder, pattern, or a camera's number")
-    predict.add_argument("--weights", required=True, metavar="FILE", help="checkpoint")
-    add_prediction_arguments(predict)
-
-    info = commands.add_parser("info", help="settings and size of a checkpoint")
-    info.set_defaults(run=run_info)
-    info.add_argument("file", metavar="FILE")
-
-    doctor = commands.add_parser("doctor", help="what is installed here and what is missing")
-    doctor.set_defaults(run=lambda given: run_doctor())
-    return parser
-
-
-def add_prediction_arguments(parser: argparse.ArgumentParser) -> None:
-    """Everything of `grouppose predict` but the source and the weights."""
-    add = parser.add_argument
+    add = predict.add_argument
+    add("source", help="picture, video, folder, pattern, or a camera's number")
+    add("--weights", required=True, metavar="FILE", help="checkpoint")
     add("--out", type=Path, default=Path("predictions"), metavar="DIR", help="what is drawn")
     add("--json", action="store_true", help="also write DIR/predictions.json in COCO's format")
     add("--track", action="store_true", help="keep people's numbers through a video")
@@ -61,6 +48,14 @@ def add_prediction_arguments(parser: argparse.ArgumentParser) -> None:
     add("--device", default="auto", help="auto, cpu or cuda")
     add("--dtype", default="float32", help="float32, bfloat16 or float16")
     add("--quiet", action="store_true", help="no progress bar and no summary")
+
+    info = commands.add_parser("info", help="settings and size of a checkpoint")
+    info.set_defaults(run=run_info)
+    info.add_argument("file", metavar="FILE")
+
+    doctor = commands.add_parser("doctor", help="what is installed here and what is missing")
+    doctor.set_defaults(run=lambda given: run_doctor())
+    return parser
 
 
 def run_predict(given: argparse.Namespace) -> int:
@@ -77,37 +72,47 @@ def run_predict(given: argparse.Namespace) -> int:
         tracker="oks" if given.track else None,
     )
     source = int(given.source) if given.source.isdigit() else given.source
-    return predict_into(predictor, source, given)
+    return predict_into(predictor, source, given.out, given.json, given.show, given.quiet)
 
 
-def predict_into(predictor: Predictor, source: Any, given: argparse.Namespace) -> int:
-    """Draws what is found in every picture and video of a source into the folder `given.out`.
+def predict_into(
+    predictor: Predictor,
+    source: Any,
+    folder: Path,
+    with_json: bool = False,
+    show: bool = False,
+    quiet: bool = False,
+) -> int:
+    """Draws what is found in every picture and video of a source.
 
     Args:
         predictor: to use.
         source: see `grouppose.inference.sources.frames`.
-        given: out, json, show and quiet, as `add_prediction_arguments` has them.
+        folder: receives drawn pictures, an mp4 for a video, and predictions.json.
+        with_json: write that file, in COCO's format.
+        show: also in a window.
+        quiet: no progress bar and no summary.
 
     Returns:
         The exit code: 1 if a file could not be read.
     """
     from tqdm import tqdm
 
-    given.out.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     pictures = people = 0
-    with Writer(given.out, given.json) as writer:
-        bar = tqdm(unit=" pictures", disable=given.quiet or not sys.stderr.isatty(), leave=False)
+    with Writer(folder, with_json) as writer:
+        bar = tqdm(unit=" pictures", disable=quiet or not sys.stderr.isatty(), leave=False)
         for result in predictor(source):
             drawn = writer.add(result)
             pictures, people = pictures + 1, people + len(result)
             bar.update()
-            if given.show and not _show(drawn):
+            if show and not _show(drawn):
                 break
         bar.close()
     for path, reason in predictor.failed:
         sys.stderr.write(f"left out: {reason if path in reason else f'{path}: {reason}'}\n")
-    if not given.quiet:
-        print(f"{people} people in {pictures} pictures; see {given.out}")  # noqa: T201
+    if not quiet:
+        print(f"{people} people in {pictures} pictures; see {folder}")  # noqa: T201
     return 1 if predictor.failed else 0
 
 
