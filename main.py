@@ -87,9 +87,7 @@ def build_run(args: argparse.Namespace, settings: Dict, device: torch.device) ->
     sets = distributed.main_first(lambda: {name: build_dataset(name, settings) for name in splits})
     batches = {
         "val": lambda: loading.EvalBatches(len(sets["val"]), settings.eval_batch_size),
-        "train": lambda: loading.TrainBatches(
-            len(sets["train"]), settings.batch_size, settings.seed, settings.accumulate
-        ),
+        "train": lambda: loading.train_batches(sets["train"], settings),
     }
     loaders = {
         name: loading.make_loader(sets[name], batches[name](), collate, workers, device)

@@ -14,6 +14,7 @@ seed = 42
 dataset_file = "coco"  # "coco", "crowdpose" or "synthetic"
 coco_path = ""  # folder of the data set, usually given as --coco_path
 subset = 0  # train and evaluate on the first so many training pictures alone; 0: no such limit
+group_by_aspect = False  # pictures of similar aspect share a batch: less padding is computed
 synthetic_train = 8000  # pictures drawn for dataset_file = "synthetic"
 synthetic_val = 200
 synthetic_seed = 0

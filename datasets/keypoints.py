@@ -63,6 +63,12 @@ class KeypointDataset(Dataset):
     def __len__(self) -> int:
         return len(self.image_ids)
 
+    @property
+    def aspects(self) -> np.ndarray:
+        """(I,) width / height as annotated; 1 where the annotations do not say."""
+        height, width = self._annotations.sizes.T
+        return np.where(height > 0, width / np.maximum(height, 1), 1.0)
+
     def set_epoch(self, epoch: int) -> None:
         """Chooses the augmentation of an epoch, also in workers that are running already."""
         self._epoch.fill_(epoch)

@@ -13,18 +13,35 @@ from torch.utils.data import DataLoader, Sampler
 from grouppose.errors import InputError
 from util import distributed
 
+SORTED_STEPS = 32  # pictures of so many steps are sorted by aspect together
+
 
 class TrainBatches(Sampler[list[int]]):
     """Shuffled batches of this rank: a function of seed and epoch; the incomplete end is left out.
 
     A step of all ranks together is one stretch of the shuffled order; it takes `accumulate`
     batches of each rank.
+
+    Args:
+        num_pictures: of the set.
+        batch_size: per rank.
+        seed: of the order.
+        accumulate: batches of a step.
+        aspects: (num_pictures,) width / height; pictures of similar ones then share a step, so
+            that less padding is computed. None: by chance.
     """
 
-    def __init__(self, num_pictures: int, batch_size: int, seed: int, accumulate: int = 1) -> None:
+    def __init__(
+        self,
+        num_pictures: int,
+        batch_size: int,
+        seed: int,
+        accumulate: int = 1,
+        aspects: np.ndarray | None = None,
+    ) -> None:
         self.rank, self.ranks = distributed.rank(), distributed.world_size()
         self.num_pictures, self.batch_size, self.seed = num_pictures, batch_size, seed
-        self.accumulate = accumulate
+        self.accumulate, self.aspects = accumulate, aspects
         self.epoch = 0
         if len(self) == 0:
             raise InputError(
@@ -38,10 +55,33 @@ class TrainBatches(Sampler[list[int]]):
         return self.num_pictures // pictures * self.accumulate
 
     def __iter__(self) -> Iterator[list[int]]:
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.num_pictures)
+        generator = np.random.default_rng([self.seed, self.epoch])
+        order = generator.permutation(self.num_pictures)
+        if self.aspects is not None:
+            order = self._by_aspect(order, generator)
         for i in range(len(self)):
             first = (i * self.ranks + self.rank) * self.batch_size
             yield order[first : first + self.batch_size].tolist()
+
+    def _by_aspect(self, order: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        """Sorts stretches of the order by aspect, then shuffles the steps."""
+        step = self.batch_size * self.ranks * self.accumulate
+        stretches = np.split(order, range(SORTED_STEPS * step, len(order), SORTED_STEPS * step))
+        order = np.concatenate([s[self.aspects[s].argsort(kind="stable")] for s in stretches])
+        steps = len(order) // step
+        rows = order[: steps * step].reshape(steps, step)
+        return generator.permutation(rows).ravel()
+
+
+def train_batches(dataset: Any, settings: Mapping[str, Any]) -> TrainBatches:
+    """The training batches that the settings ask for."""
+    return TrainBatches(
+        len(dataset),
+        settings["batch_size"],
+        settings["seed"],
+        settings["accumulate"],
+        dataset.aspects if settings["group_by_aspect"] else None,
+    )
 
 
 def effective_batch(settings: Mapping[str, Any]) -> int:

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from grouppose.errors import InputError
@@ -50,6 +51,20 @@ def test_accumulated_batches_are_parts_of_a_larger_one(ranks):
     assert [a + b for a, b in zip(small[::2], small[1::2], strict=True)] == large
     ranks(1, 3)
     assert effective_batch({"batch_size": 4, "accumulate": 5}) == 60
+
+
+def test_pictures_of_one_aspect_share_a_step(ranks):
+    aspects = np.array([0.5, 2.0] * 8)
+    batches = TrainBatches(16, 2, seed=0, aspects=aspects)
+    first = list(batches)
+    assert sorted(sum(first, [])) == list(range(16))
+    assert all(len({aspects[i] for i in batch}) == 1 for batch in first)
+    assert first == list(TrainBatches(16, 2, seed=0, aspects=aspects))
+    batches.epoch = 1
+    assert list(batches) != first
+    ranks(0, 2)
+    shared = TrainBatches(16, 1, seed=0, aspects=aspects)
+    assert [batch[0] for batch in shared] == [batch[0] for batch in first]
 
 
 def test_evaluation_batches_are_the_same_for_any_number_of_ranks(ranks):

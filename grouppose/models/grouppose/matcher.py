@@ -60,8 +60,11 @@ def match(
     if max(people, default=0) == 0:
         nothing = torch.empty(0, dtype=torch.int64)
         return [[(nothing, nothing) for _ in targets] for _ in heads]
-    padded = pad_targets(targets)
-    costs = torch.stack([_cost(head, padded, cost) for head in heads])
+    together = {
+        key: torch.stack([head[key].float() for head in heads])
+        for key in ("pred_logits", "pred_keypoints")
+    }
+    costs = _cost(together, pad_targets(targets), cost)
     costs = costs.nan_to_num(_UNFIT, _UNFIT, -_UNFIT).cpu().numpy()  # the only copy to the host
     return [
         [_assign(costs[h, b, :, :count], m) for b, count in enumerate(people)]
@@ -75,14 +78,14 @@ def _assign(costs: np.ndarray, times: int) -> tuple[Tensor, Tensor]:
 
 
 def _cost(head: dict[str, Tensor], people: dict[str, Tensor], cost: MatchingCost) -> Tensor:
-    """(B, N, T) cost of one head against the padded people of each picture."""
-    prob = head["pred_logits"].float().sigmoid()
+    """(..., B, N, T) cost of heads (..., B, N, ...) against the padded people of each picture."""
+    prob = head["pred_logits"].sigmoid()
     miss = (1 - cost.focal_alpha) * prob**FOCAL_GAMMA * -(1 - prob + 1e-8).log()
     hit = cost.focal_alpha * (1 - prob) ** FOCAL_GAMMA * -(prob + 1e-8).log()
     one_hot = F.one_hot(people["labels"], prob.shape[-1]).to(prob.dtype)
-    label_cost = torch.einsum("bnc,btc->bnt", hit - miss, one_hot)
+    label_cost = torch.einsum("...bnc,btc->...bnt", hit - miss, one_hot)
 
-    pred = head["pred_keypoints"].float()[:, :, None]  # (B, N, 1, K, 2)
+    pred = head["pred_keypoints"][..., None, :, :]  # (..., B, N, 1, K, 2)
     target, visible = people["keypoints"][:, None], people["visible"][:, None]
     distance = ((pred - target).abs().sum(-1) * visible).sum(-1)
     oks = object_keypoint_similarity(pred, target, visible, people["area"][:, None], cost.sigmas)
