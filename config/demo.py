@@ -7,7 +7,7 @@ _base_ = ["grouppose.py"]
 
 # Data: drawn when the folder is empty; pictures keep their size, only the flip is left
 dataset_file = "synthetic"
-synthetic_train = 7300
+synthetic_train = 9000
 synthetic_val = 200
 synthetic_seed = 0
 synthetic_size = 192
@@ -21,7 +21,6 @@ backbone = "resnet18s"
 pretrained_backbone = None
 hidden_dim = 128
 nheads = 4
-num_feature_levels = 3
 dim_feedforward = 256
 enc_layers = 2
 dec_layers = 2
@@ -36,12 +35,12 @@ oks_loss_coef = 12.0
 aux_matches = 3
 
 # Training: small batches, as steps count more than pictures here
-lr = 5e-4
-lr_backbone = 2e-3
-batch_size = 4
+lr = 6e-4
+lr_backbone = 2.4e-3
+batch_size = 8
 epochs = 2
 lr_schedule = "cosine"
-warmup_steps = 200
+warmup_steps = 150
 eval_every = 1
 eval_batch_size = 8
 save_checkpoint_interval = 100

@@ -26,20 +26,20 @@ def test_unflip_mirrors_and_exchanges_left_and_right():
 
 
 def test_views_are_averaged_by_score():
-    merged = merge([people((TRIANGLE, 0.9)), people((TRIANGLE + 2, 0.3))], SIGMAS)
+    merged = merge([people((TRIANGLE, 0.9)), people((TRIANGLE + 1, 0.3))], SIGMAS)
     assert merged["scores"].tolist() == pytest.approx([0.6])
     # 0.9 and 0.3 of weight: a quarter of the way
-    torch.testing.assert_close(merged["keypoints"][0], TRIANGLE + 0.5)
+    torch.testing.assert_close(merged["keypoints"][0], TRIANGLE + 0.25)
 
 
 def test_people_are_matched_by_place_and_not_by_rank():
     far = TRIANGLE + 60
     merged = merge(
-        [people((TRIANGLE, 0.8), (far, 0.7)), people((far + 2, 0.9), (TRIANGLE + 2, 0.2))], SIGMAS
+        [people((TRIANGLE, 0.8), (far, 0.7)), people((far + 1, 0.9), (TRIANGLE + 1, 0.2))], SIGMAS
     )
     assert merged["scores"].tolist() == pytest.approx([0.8, 0.5])
-    torch.testing.assert_close(merged["keypoints"][0], far + 2 * 0.9 / 1.6)
-    torch.testing.assert_close(merged["keypoints"][1], TRIANGLE + 0.4)
+    torch.testing.assert_close(merged["keypoints"][0], far + 0.9 / 1.6)
+    torch.testing.assert_close(merged["keypoints"][1], TRIANGLE + 0.2)
 
 
 def test_who_is_found_once_keeps_a_share_of_the_score():

@@ -1,0 +1,232 @@
+"""Looks a COCO-format keypoint data set over before it is trained on.
+
+    python -m datasets.check DIR
+    python -m datasets.check --annotations FILE --images DIR
+
+Prints what is in it and each kind of problem with the ids it was found at and what to change.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from datasets.annotations import read_annotations, skeleton_in
+from datasets.build import LAYOUTS
+from grouppose.errors import MissingFileError, UserError
+from grouppose.skeleton import DEFAULT_SIGMA, Skeleton
+
+SHOWN = 5  # ids of a problem
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A kind of problem.
+
+    Attributes:
+        text: what was found and what to change; it follows "N annotations" or the like.
+        ids: where, in the order of the file.
+        serious: training or evaluation would fail or be wrong.
+    """
+
+    text: str
+    ids: list[Any]
+    serious: bool = True
+
+    def __str__(self) -> str:
+        shown = ", ".join(map(str, self.ids[:SHOWN]))
+        more = f" and {len(self.ids) - SHOWN} more" if len(self.ids) > SHOWN else ""
+        return f"{'!' if self.serious else '-'} {len(self.ids)} {self.text}: {shown}{more}"
+
+
+def check_file(annotations: Path, images: Path) -> tuple[list[str], list[Finding]]:
+    """Examines one annotation file and the pictures that it lists.
+
+    Returns:
+        Lines of facts, and findings without those that were found nowhere.
+
+    Raises:
+        UserError: the file is no COCO-format file.
+    """
+    contents = read_annotations(annotations)
+    people = [entry for entry in contents["annotations"] if "keypoints" in entry]
+    lengths = [len(e["keypoints"]) for e in people if isinstance(e["keypoints"], list)]
+    usual = max(set(lengths), key=lengths.count) if lengths else 0
+    num_keypoints = usual // 3
+    facts = [
+        f"{annotations}: {len(contents['images'])} pictures, {len(people)} annotations with "
+        f"{num_keypoints} keypoints, {len(contents['categories'])} categories"
+    ]
+    findings = _pictures(contents, images) + _people(contents, people, usual)
+    if num_keypoints:
+        facts += _skeleton_facts(skeleton_in(contents, num_keypoints))
+        findings += _skeleton(contents, num_keypoints)
+    return facts, [finding for finding in findings if finding.ids]
+
+
+def _pictures(contents: Mapping, folder: Path) -> list[Finding]:
+    labelled = {entry["image_id"] for entry in contents["annotations"]}
+    listed = contents["images"]
+    bar = tqdm(listed, "pictures", disable=not sys.stderr.isatty(), leave=False)
+    missing = [e["id"] for e in bar if not (folder / str(e.get("file_name"))).is_file()]
+    return [
+        Finding(f"pictures have no file in {folder}; complete it or correct file_name", missing),
+        Finding(
+            "pictures have nobody annotated; training leaves them out",
+            [entry["id"] for entry in listed if entry["id"] not in labelled],
+            serious=False,
+        ),
+    ]
+
+
+def _people(contents: Mapping, people: Sequence[Mapping], usual: int) -> list[Finding]:
+    sizes = {entry["id"]: (entry.get("width"), entry.get("height")) for entry in contents["images"]}
+    found: dict[str, list[Any]] = {
+        name: []
+        for name in ("length", "nobody", "count", "outside", "area", "box", "zero", "twice")
+    }
+    seen: set[int] = set()
+    for entry in people:
+        number, points = entry["id"], entry["keypoints"]
+        if number in seen:
+            found["twice"].append(number)
+        seen.add(number)
+        if number == 0:
+            found["zero"].append(number)
+        if not isinstance(points, list) or len(points) != usual or usual % 3:
+            found["length"].append(number)
+            continue
+        triples = list(zip(points[::3], points[1::3], points[2::3], strict=True))
+        visible = [(x, y) for x, y, v in triples if v > 0]
+        if not visible:
+            found["nobody"].append(number)
+        if entry.get("num_keypoints", len(visible)) != len(visible):
+            found["count"].append(number)
+        width, height = sizes[entry["image_id"]]
+        if width and any(not (0 <= x <= width and 0 <= y <= height) for x, y in visible):
+            found["outside"].append(number)
+        if visible and not entry.get("area", 1) > 0:
+            found["area"].append(number)
+        box = entry.get("bbox")
+        if not isinstance(box, list) or len(box) != 4 or (visible and min(box[2:]) <= 0):
+            found["box"].append(number)
+    return [
+        Finding(
+            f"annotations have another number of values than {usual} in 'keypoints'; give x, y, v "
+            "for every keypoint",
+            found["length"],
+        ),
+        Finding("annotation ids are used twice; give each its own", found["twice"]),
+        Finding(
+            "annotations have id 0, which COCO's tool scores as unmatched; count from 1",
+            found["zero"],
+        ),
+        Finding(
+            "annotations have no 'bbox' [x, y, width, height] of some size; training needs it",
+            found["box"],
+        ),
+        Finding(
+            "annotations have an 'area' of 0; their OKS is 0 wherever a keypoint is not exact; "
+            "give the area or leave the entry out",
+            found["area"],
+        ),
+        Finding(
+            "annotations have another 'num_keypoints' than keypoints with v > 0; evaluation goes "
+            "by it",
+            found["count"],
+            serious=False,
+        ),
+        Finding(
+            "annotations have visible keypoints outside the picture; training moves them to its "
+            "border",
+            found["outside"],
+            serious=False,
+        ),
+        Finding(
+            "annotations have no labelled keypoint; training leaves them out",
+            found["nobody"],
+            serious=False,
+        ),
+    ]
+
+
+def _skeleton(contents: Mapping, num_keypoints: int) -> list[Finding]:
+    unnamed = [
+        category["id"]
+        for category in contents["categories"]
+        if len(category.get("keypoints") or []) != num_keypoints
+    ]
+    return [
+        Finding(
+            f"categories do not name {num_keypoints} keypoints; left and right are then those of "
+            "the published skeleton of that size, or unknown",
+            unnamed,
+            serious=False,
+        )
+    ]
+
+
+def _skeleton_facts(skeleton: Skeleton) -> list[str]:
+    names = skeleton.names
+    pairs = ", ".join(f"{names[a]} - {names[b]}" for a, b in skeleton.flip_pairs)
+    alone = set(range(len(names))) - {i for pair in skeleton.flip_pairs for i in pair}
+    middle = ", ".join(names[i] for i in sorted(alone))
+    default = all(sigma == DEFAULT_SIGMA for sigma in skeleton.sigmas)
+    return [
+        f"  flipping exchanges {pairs or 'nothing'}; it leaves {middle or 'nothing'} in place",
+        f"  {len(skeleton.limbs)} limbs; sigmas "
+        + (f"all {DEFAULT_SIGMA}, as nobody stated them" if default else "of the published set"),
+    ]
+
+
+def files_of(folder: Path) -> list[tuple[Path, Path]]:
+    """Annotation files of a folder in one of the known layouts, each with its pictures' folder."""
+    found = {
+        (folder / layout.annotations[split], folder / layout.images[split]): None
+        for layout in LAYOUTS.values()
+        for split in layout.annotations
+        if (folder / layout.annotations[split]).is_file()
+    }
+    if not found:
+        expected = sorted(
+            {name for layout in LAYOUTS.values() for name in layout.annotations.values()}
+        )
+        raise MissingFileError(
+            f"{folder} has no annotation file in a known place, expected one of "
+            f"{', '.join(expected)}; give --annotations FILE --images DIR"
+        )
+    return list(found)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="of the data set")
+    parser.add_argument("--annotations", type=Path, metavar="FILE")
+    parser.add_argument("--images", type=Path, metavar="DIR")
+    given = parser.parse_args(arguments)
+    if (given.folder is None) == (given.annotations is None):
+        parser.error("give the folder of the data set, or --annotations FILE --images DIR")
+    if given.annotations and not given.images:
+        parser.error("--annotations without --images DIR")
+    serious = 0
+    try:
+        files = [(given.annotations, given.images)] if given.annotations else files_of(given.folder)
+        for annotations, images in files:
+            facts, findings = check_file(annotations, images)
+            sys.stdout.write("\n".join([*facts, *map(str, findings)]) + "\n")
+            serious += sum(finding.serious for finding in findings)
+    except UserError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    sys.stdout.write("nothing to correct\n" if not serious else "")
+    return 1 if serious else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

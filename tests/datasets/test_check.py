@@ -1,0 +1,99 @@
+import json
+
+import pytest
+from PIL import Image
+
+from datasets.check import main
+
+NAMES = ["left_ear", "right_ear", "tail"]
+
+
+def write(folder, changes=()):
+    """A set of two pictures and two animals; `changes` are applied to its annotations."""
+    (folder / "images/train2017").mkdir(parents=True)
+    (folder / "annotations").mkdir()
+    for name in ("a.jpg", "b.jpg"):
+        Image.new("RGB", (40, 30)).save(folder / "images/train2017" / name)
+    people = [
+        {
+            "id": i,
+            "image_id": i,
+            "category_id": 1,
+            "keypoints": [1, 2, 2, 3, 4, 2, 5, 6, 1],
+            "num_keypoints": 3,
+            "bbox": [1, 2, 10, 10],
+            "area": 50,
+            "iscrowd": 0,
+        }
+        for i in (1, 2)
+    ]
+    for row, change in enumerate(changes):
+        people[row].update(change)
+    contents = {
+        "images": [
+            {"id": i, "file_name": name, "height": 30, "width": 40}
+            for i, name in ((1, "a.jpg"), (2, "b.jpg"))
+        ],
+        "annotations": people,
+        "categories": [{"id": 1, "name": "cat", "keypoints": NAMES, "skeleton": [[1, 2]]}],
+    }
+    file = folder / "annotations/person_keypoints_train2017.json"
+    file.write_text(json.dumps(contents))
+    return file
+
+
+def test_a_good_set_is_described(tmp_path, capsys):
+    write(tmp_path)
+    assert main([str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert "2 pictures, 2 annotations with 3 keypoints, 1 categories" in printed
+    assert "flipping exchanges left_ear - right_ear; it leaves tail in place" in printed
+    assert "1 limbs; sigmas all 0.079, as nobody stated them" in printed
+    assert printed.endswith("nothing to correct\n")
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "message"),
+    [
+        ({"keypoints": [1, 2, 2]}, 1, "! 1 annotations have another number of values than 9"),
+        ({"id": 2}, 1, "! 1 annotation ids are used twice; give each its own: 2"),
+        ({"id": 0}, 1, "! 1 annotations have id 0"),
+        ({"bbox": [1, 2, 0, 10]}, 1, "! 1 annotations have no 'bbox'"),
+        ({"area": 0}, 1, "! 1 annotations have an 'area' of 0"),
+        ({"num_keypoints": 2}, 0, "- 1 annotations have another 'num_keypoints'"),
+        ({"keypoints": [1, 2, 2, 3, 4, 2, 50, 6, 1]}, 0, "- 1 annotations have visible keypoints"),
+        ({"keypoints": [0] * 9, "num_keypoints": 0}, 0, "- 1 annotations have no labelled"),
+        ({"image_id": 2}, 0, "- 1 pictures have nobody annotated"),
+    ],
+)
+def test_each_problem_is_named_with_its_id(tmp_path, capsys, change, code, message):
+    write(tmp_path, [change, {"keypoints": [1, 2, 2, 3, 4, 2, 5, 6, 1]}])
+    assert main([str(tmp_path)]) == code
+    assert message in capsys.readouterr().out
+
+
+def test_missing_pictures_and_names(tmp_path, capsys):
+    file = write(tmp_path)
+    contents = json.loads(file.read_text())
+    contents["categories"][0]["keypoints"] = NAMES[:2]
+    file.write_text(json.dumps(contents))
+    (tmp_path / "images/train2017/b.jpg").unlink()
+    images = tmp_path / "images/train2017"
+    assert main(["--annotations", str(file), "--images", str(images)]) == 1
+    printed = capsys.readouterr().out
+    assert f"! 1 pictures have no file in {images}" in printed and ": 2" in printed
+    assert "- 1 categories do not name 3 keypoints" in printed
+
+
+def test_what_is_no_data_set_ends_with_one_line(tmp_path, capsys):
+    assert main([str(tmp_path)]) == 1
+    assert "has no annotation file in a known place" in capsys.readouterr().err
+    file = write(tmp_path)
+    file.write_text("{}")
+    assert main([str(tmp_path)]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and "has no 'images'" in error
+    with pytest.raises(SystemExit):
+        main([])
+    with pytest.raises(SystemExit):
+        main(["--annotations", str(file)])
