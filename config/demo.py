@@ -7,7 +7,7 @@ _base_ = ["grouppose.py"]
 
 # Data: drawn when the folder is empty; pictures keep their size, only the flip is left
 dataset_file = "synthetic"
-synthetic_train = 9000
+synthetic_train = 7500
 synthetic_val = 200
 synthetic_seed = 0
 synthetic_size = 192

@@ -86,7 +86,9 @@ class Predictor:
         else:
             stored = read_checkpoint(weights)["settings"]
             self.model = load_model(weights, self.device).optimize_for_inference()
-        settings = self.model.settings
+        settings = getattr(self.model, "settings", None)
+        if settings is None:
+            raise InputError("the model has no settings; build it with grouppose.build_model")
         self.skeleton = skeleton or skeleton_of(settings["num_body_points"])
         if self.skeleton.num_keypoints != settings["num_body_points"]:
             raise InputError(
@@ -102,8 +104,8 @@ class Predictor:
         self.batch_size, self.flip_test, self.suppress = batch_size, flip_test, suppress
         self.tracker, self.bgr = tracker, bgr
         self.failed: list[tuple[str, str]] = []
-        queries = settings["num_queries"]
-        self._postprocess = family(settings["modelname"]).postprocess(num_select=queries)
+        everybody = settings["num_queries"] * settings["num_classes"]
+        self._postprocess = family(settings["modelname"]).postprocess(num_select=everybody)
         self._sigmas = torch.tensor(self.skeleton.sigmas)
 
     def __call__(self, source: Any) -> Iterator[Result]:

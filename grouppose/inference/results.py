@@ -153,24 +153,26 @@ class Result:
     def to_dict(self) -> dict[str, Any]:
         """Everything but the pixels, as plain numbers and lists."""
         height, width = self.keypoints.size
+        people = []
+        for found in self.to_coco():
+            values = iter(found["keypoints"])
+            person = {
+                "score": found["score"],
+                "label": found["category_id"],
+                "box": found["bbox"],
+                "keypoints": [[x, y] for x, y, _ in zip(values, values, values, strict=True)],
+                "confidence": found["keypoint_confidence"],
+            }
+            if "track_id" in found:
+                person["id"] = found["track_id"]
+            people.append(person)
         return {
             "path": self.path,
             "frame": self.frame,
             "height": height,
             "width": width,
             "keypoint_names": list(self.skeleton.names),
-            "people": [
-                {
-                    "score": person["score"],
-                    "label": person["category_id"],
-                    "box": person["bbox"],
-                    "keypoints": [person["keypoints"][k : k + 2] for k in range(0, 3 * count, 3)],
-                    "confidence": person["keypoint_confidence"],
-                    **({"id": person["track_id"]} if "track_id" in person else {}),
-                }
-                for count in [len(self.skeleton.names)]
-                for person in self.to_coco()
-            ],
+            "people": people,
         }
 
     def to_json(self) -> str:

@@ -8,10 +8,10 @@ import pytest
 import grouppose
 from grouppose.inference import doctor
 from grouppose.inference.cli import main
-from tests.inference.test_predictor import noise, weights, write, write_video  # noqa: F401
+from tests.inference.conftest import noise, write, write_video
 
 
-def test_a_folder_is_drawn_and_written_as_coco(weights, tmp_path, capsys):  # noqa: F811
+def test_a_folder_is_drawn_and_written_as_coco(weights, tmp_path, capsys):
     folder, out = tmp_path / "in", tmp_path / "out"
     folder.mkdir()
     write(folder / "a.png", noise())
@@ -31,7 +31,7 @@ def test_a_folder_is_drawn_and_written_as_coco(weights, tmp_path, capsys):  # no
     assert content["categories"][0]["keypoints"][0] == "nose"
 
 
-def test_a_video_becomes_an_mp4_of_the_same_rate(weights, tmp_path):  # noqa: F811
+def test_a_video_becomes_an_mp4_of_the_same_rate(weights, tmp_path):
     write_video(tmp_path / "a.mp4", count=4, rate=12.0)
     out = tmp_path / "out"
     arguments = ["predict", str(tmp_path / "a.mp4"), "--weights", str(weights), "--out", str(out)]
@@ -41,7 +41,7 @@ def test_a_video_becomes_an_mp4_of_the_same_rate(weights, tmp_path):  # noqa: F8
     assert video.get(cv2.CAP_PROP_FPS) == pytest.approx(12)
 
 
-def test_files_of_one_name_do_not_overwrite_each_other(weights, tmp_path):  # noqa: F811
+def test_files_of_one_name_do_not_overwrite_each_other(weights, tmp_path):
     for folder in ("x", "y"):
         (tmp_path / folder).mkdir()
         write(tmp_path / folder / "a.png", noise())
@@ -52,7 +52,7 @@ def test_files_of_one_name_do_not_overwrite_each_other(weights, tmp_path):  # no
     assert sorted(path.name for path in out.iterdir()) == ["a.png", "a_2.png"]
 
 
-def test_info_tells_what_a_checkpoint_holds(weights, capsys):  # noqa: F811
+def test_info_tells_what_a_checkpoint_holds(weights, capsys):
     assert main(["info", str(weights)]) == 0
     printed = capsys.readouterr().out
     model = grouppose.load_model(weights)
