@@ -31,8 +31,8 @@ class SelectEverywhere(Transformer):
 class PublishedForm(nn.Module):
     """The same outputs at the published code's cost.
 
-    Deformable attention by grid_sample in three steps, proposals at every position, the class head
-    after every layer, a padding mask for every picture, batch norm as a step of its own.
+    Deformable attention by grid_sample in three steps, proposals at every position, a padding mask
+    for every picture, batch norm as a step of its own.
     """
 
     def __init__(self, **settings: object) -> None:
