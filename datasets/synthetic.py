@@ -32,7 +32,7 @@ from grouppose.inference.visualize import draw_grid, draw_poses
 from grouppose.skeleton import COCO, CROWDPOSE, Skeleton
 
 RECIPE = "synthetic.json"
-DRAWING = 7  # goes up when the same arguments give other pictures
+DRAWING = 9  # goes up when the same arguments give other pictures
 VAL_INDEX = 10_000_000  # index of the first picture that is not for training
 _POINTS = {"head": "top_head"}  # a keypoint's name -> the figure's point of another name
 WORTH_A_PROCESS = 1500  # pictures; starting processes takes seconds

@@ -33,7 +33,8 @@ def read_picture(path: str | Path, stated_size: tuple[int, int] | None = None) -
             return functional.pil_to_tensor(_rgb(_upright(picture, path, stated_size)))
     except FileNotFoundError as error:
         raise MissingFileError(
-            f"no picture {path}; check the path; if annotations list it, complete the folder"
+            f"no picture {path}; check the path; where annotations list it, complete the folder or "
+            "set --coco_path"
         ) from error
     except InputError:
         raise

@@ -280,7 +280,7 @@ def test_training_needs_a_folder(data, capsys):
         ([], ["bath_size=1"], "no setting 'bath_size'; did you mean 'batch_size'?"),
         (["--coco_path", "nowhere"], [], "no folder nowhere"),
         (["--dataset_file", "cocoo"], [], "dataset_file is 'cocoo', expected one of coco"),
-        ([], ["batch_size=5"], "4 training pictures do not fill one batch of 5"),
+        ([], ["batch_size=5"], "4 training pictures do not fill 1 x 5 (accumulate x batch_size)"),
         ([], ["num_body_points=14"], "'keypoints', expected 42 numbers"),
         (["--resume", "none.pth"], [], "no file none.pth, expected a checkpoint"),
         (["--backbone", "resnet51"], [], "no backbone 'resnet51'; did you mean 'resnet50'?"),

@@ -16,7 +16,7 @@ from datasets.figures.painter import PARTS, Painter
 from datasets.figures.scenery import background, grain, paint_distractor, paint_occluder
 
 FINER = 2  # the canvas has this many pixels for one of the picture
-LEAST_SHOWN = 0.35  # share of a figure's pixels below which it leaves the scene
+LEAST_SHOWN = 0.5  # share of a figure's pixels below which it leaves the scene
 _JOINTS = tuple(
     f"{side}_{joint}"
     for side in ("left", "right")
@@ -70,7 +70,7 @@ def draw_scene(rng: Generator, size: int) -> tuple[np.ndarray, np.ndarray, list[
     horizon = float(rng.uniform(0.3, 0.75)) * size
     empty = background(rng, size, horizon)
     empty = cv2.resize(empty, (side, side), interpolation=cv2.INTER_LINEAR)
-    for _ in range(rng.integers(1, 4)):
+    for _ in range(rng.integers(1, 3)):
         paint_distractor(Canvas(empty, light), rng, NOBODY)
     painted, people = _play(empty, light, _cast(rng, side))
     return _developed(rng, painted, size), painted, people
@@ -106,7 +106,7 @@ def _owners(index: int) -> dict[str, int]:
 def _cast(rng: Generator, side: int) -> list[_Actor]:
     """1 to 4 figures, far ones first."""
     count = int(rng.choice(4, p=(0.2, 0.3, 0.3, 0.2))) + 1
-    common = np.exp(rng.uniform(np.log(0.48), np.log(1.06))) * (1.1 - 0.08 * count)
+    common = np.exp(rng.uniform(np.log(0.46), np.log(1.02))) * (1.1 - 0.08 * count)
     pitch = float(rng.uniform(0, 18))
     actors = []
     while not actors:
@@ -122,10 +122,10 @@ def _cast(rng: Generator, side: int) -> list[_Actor]:
 def _placed(
     rng: Generator, x: float, scale: float, pitch: float, side: int, tries: int = 20
 ) -> Figure | None:
-    """A random figure near column x with at least half of its joints inside the picture."""
+    """A random figure near column x with at least six in ten of its joints inside the picture."""
     for _ in range(tries):
         figure = _stood(rng, x, scale, pitch, side)
-        if _inside(figure, side) >= 0.5:
+        if _inside(figure, side) >= 0.6:
             return figure
         x += 0.3 * (side / 2 - x)
     return None
@@ -147,8 +147,8 @@ def _inside(figure: Figure, side: int) -> float:
 
 
 def _thing(rng: Generator, side: int, figure: Figure) -> _Thing | None:
-    """An occluder around one of the figure's joints, before every fifth figure."""
-    if rng.random() > 0.2:
+    """An occluder around one of the figure's joints, before every seventh figure."""
+    if rng.random() > 0.15:
         return None
     joint = figure.points[_JOINTS[rng.integers(len(_JOINTS))]][:2]
     centre = joint + rng.normal(0, 0.08, size=2) * figure.scale

@@ -9,7 +9,7 @@ import grouppose
 
 SMALL = {
     "backbone": "resnet18s",
-    "hidden_dim": 32,
+    "hidden_dim": 64,
     "nheads": 2,
     "enc_layers": 1,
     "dec_layers": 2,
