@@ -167,7 +167,7 @@ class Predictor:
         if self.dtype != torch.float32:
             context = torch.autocast(kind, self.dtype)
         with context:
-            outputs = self.model(images.to(self.device))
+            outputs = self.model(images.to(self.device), previous=True)
         sizes = torch.tensor([size] * len(images), device=self.device)
         found = self._postprocess(outputs, sizes)
         return [{name: value.float().cpu() for name, value in people.items()} for people in found]

@@ -118,18 +118,20 @@ class GroupPose(nn.Module):
         self.register_buffer("mean", torch.tensor(_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(_STD).view(3, 1, 1), persistent=False)
 
-    def forward(self, images: Tensor, padding: Tensor | None = None) -> dict[str, object]:
+    def forward(
+        self, images: Tensor, padding: Tensor | None = None, previous: bool = False
+    ) -> dict[str, object]:
         """Estimates the poses of all people.
 
         Args:
             images: (B, 3, H, W) RGB, uint8, or float in [0, 1]; normalised here.
             padding: (B, H, W) bool, True = padding; None: no padding.
+            previous: also give previous_keypoints, as pred_keypoints, of the layer before the last.
 
         Returns:
             pred_logits (B, N, classes), pred_keypoints (B, N, K, 2) x, y in [0, 1] of the picture
             without its padding; when training also aux_outputs (the earlier decoder layers) and
-            interm_outputs (the encoder's selection), of the same two keys; otherwise
-            previous_keypoints, as pred_keypoints, of the layer before the last.
+            interm_outputs (the encoder's selection), of the same two keys.
         """
         images = self.normalise(images, padding)
         memory, position = self._features(images, padding)
@@ -144,7 +146,10 @@ class GroupPose(nn.Module):
             memory,
             self.pose_embed,
         )
-        return self._outputs(instances, keypoints, selected)
+        outputs = self._outputs(instances, keypoints, selected)
+        if previous:
+            outputs["previous_keypoints"] = [selected.keypoints, *keypoints][-2]
+        return outputs
 
     def optimize_for_inference(self) -> GroupPose:
         """Makes this model faster and gives it back: batch norm is folded into the convolutions.
@@ -201,9 +206,7 @@ class GroupPose(nn.Module):
             return {"pred_logits": logits, "pred_keypoints": keypoints[i]}
 
         outputs: dict[str, object] = layer(len(instances) - 1)
-        if not self.training:
-            outputs["previous_keypoints"] = [selected.keypoints, *keypoints][-2]
-        else:
+        if self.training:
             if self.aux_loss:
                 outputs["aux_outputs"] = [layer(i) for i in range(len(instances) - 1)]
             outputs["interm_outputs"] = {
