@@ -37,10 +37,15 @@ def object_keypoint_similarity(
             f"pred has {pred.shape[-2]} keypoints, target has {target.shape[-2]}; "
             "is num_body_points the dataset's?"
         )
+    similarity = _keypoint_similarity(pred, target, area, sigmas) * visible
+    return (similarity.sum(-1) / (visible.sum(-1) + 1e-6)).clamp(min=1e-6)
+
+
+def _keypoint_similarity(pred: Tensor, target: Tensor, area: Tensor, sigmas: Tensor) -> Tensor:
+    """OKS's term of each keypoint, (..., K) in [0, 1]."""
     squared_distance = (pred - target).square().sum(-1)
     scale = area.clamp(min=1e-12)[..., None] * (2 * sigmas) ** 2 * 2
-    similarity = torch.exp(-squared_distance / scale) * visible
-    return (similarity.sum(-1) / (visible.sum(-1) + 1e-6)).clamp(min=1e-6)
+    return torch.exp(-squared_distance / scale)
 
 
 def pose_area(keypoints: Tensor) -> Tensor:
@@ -80,9 +85,7 @@ def agreement(keypoints: Tensor, before: Tensor, sigmas: Tensor) -> Tensor:
     Returns:
         (..., K) in [0, 1]; 1: not moved.
     """
-    squared_distance = (keypoints - before).square().sum(-1)
-    scale = pose_area(keypoints).clamp(min=1e-12)[..., None] * (2 * sigmas) ** 2 * 2
-    return torch.exp(-squared_distance / scale)
+    return _keypoint_similarity(keypoints, before, pose_area(keypoints), sigmas)
 
 
 def suppress(keypoints: Tensor, scores: Tensor, sigmas: Tensor, threshold: float) -> Tensor:

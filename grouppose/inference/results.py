@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,7 @@ class Result:
     path: str = ""
     frame: int = 0
     rate: float = 0.0
-    ids: np.ndarray | None = field(default=None)
+    ids: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.scores)

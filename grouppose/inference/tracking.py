@@ -87,7 +87,7 @@ class Tracker:
         pairs = self._match(result)
         found = {person: track for track, person in pairs}
         for i, track in enumerate(self._tracks):
-            matched = any(i == t for t, _ in pairs)
+            matched = i in found.values()
             track.seen += matched
             track.missed = 0 if matched else track.missed + 1
         for person in range(len(result)):

@@ -6,22 +6,13 @@ import pytest
 import torch
 
 import grouppose
-
-SMALL = {
-    "backbone": "resnet18s",
-    "hidden_dim": 64,
-    "nheads": 2,
-    "enc_layers": 1,
-    "dec_layers": 2,
-    "dim_feedforward": 16,
-    "num_queries": 6,
-}
+from tests.small import SMALL
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
     torch.manual_seed(0)
-    model = grouppose.build_model("grouppose", **SMALL)
+    model = grouppose.build_model("grouppose", **SMALL | {"num_body_points": 17})
     for head in (*model.pose_embed, model.transformer.enc_pose_embed):
         torch.nn.init.normal_(head.layers[-1].weight, std=0.3)
     path = tmp_path_factory.mktemp("weights") / "model.safetensors"

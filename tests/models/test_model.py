@@ -13,17 +13,7 @@ from grouppose.models.grouppose.encoder import grid_centres
 from grouppose.models.grouppose.model import valid_ratio
 from grouppose.models.grouppose.proposals import centre_logits
 from grouppose.skeleton import COCO
-
-SMALL = {
-    "backbone": "resnet18s",
-    "hidden_dim": 64,
-    "nheads": 2,
-    "enc_layers": 1,
-    "dec_layers": 2,
-    "dim_feedforward": 16,
-    "num_queries": 6,
-    "num_body_points": 5,
-}
+from tests.small import SMALL
 
 
 def small(**changes):
