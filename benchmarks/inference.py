@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import grouppose
 from benchmarks.forms import PublishedForm
-from benchmarks.measure import Timer, machine, peak_memory, table
+from benchmarks.measure import Timer, arguments, machine, peak_memory, table
 
 FORMS = ("published", "plain", "optimized", "optimized bf16", "published bf16")
 
@@ -57,12 +57,7 @@ def pictures(given: argparse.Namespace) -> Tensor:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--backbone", default="resnet50")
-    parser.add_argument("--size", nargs=2, type=int, default=[800, 1066], metavar=("H", "W"))
-    parser.add_argument("--batch", type=int, default=1)
-    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
-    parser.add_argument("--rounds", type=int, default=5)
+    parser = arguments(__doc__, batch=1, rounds=5)
     parser.add_argument("--form", choices=FORMS, help="print the peak memory of this form alone")
     given = parser.parse_args()
     if given.form:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
 import resource
@@ -14,6 +15,17 @@ import torch
 from torch import Tensor
 
 MOVED = 0.10  # a control that differs by more than this from the run's median marks its row
+
+
+def arguments(doc: str, batch: int, rounds: int) -> argparse.ArgumentParser:
+    """The flags of benchmarks that run a whole model; `doc` starts with what one measures."""
+    parser = argparse.ArgumentParser(description=doc.partition("\n")[0])
+    parser.add_argument("--backbone", default="resnet50")
+    parser.add_argument("--size", nargs=2, type=int, default=[800, 1066], metavar=("H", "W"))
+    parser.add_argument("--batch", type=int, default=batch)
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--rounds", type=int, default=rounds)
+    return parser
 
 
 def machine(device: str) -> str:

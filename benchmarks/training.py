@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import grouppose
 from benchmarks.forms import PublishedForm
-from benchmarks.measure import Timer, machine, peak_memory, table
+from benchmarks.measure import Timer, arguments, machine, peak_memory, table
 from util.engine import forward, keep_memory
 
 FORMS = {  # name: (published form, autocast to bfloat16, use_checkpoint)
@@ -78,12 +78,7 @@ def build(form: str, given: argparse.Namespace) -> Callable[[], object]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--backbone", default="resnet50")
-    parser.add_argument("--size", nargs=2, type=int, default=[800, 1066], metavar=("H", "W"))
-    parser.add_argument("--batch", type=int, default=2)
-    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
-    parser.add_argument("--rounds", type=int, default=3)
+    parser = arguments(__doc__, batch=2, rounds=3)
     parser.add_argument("--form", choices=FORMS, help="time and peak memory of this form alone")
     given = parser.parse_args()
     if given.form:

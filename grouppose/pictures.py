@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
-from torchvision.transforms.v2 import functional
+from torch.nn import functional
 
 from grouppose.errors import InputError, MissingFileError
 
@@ -30,7 +30,7 @@ def read_picture(path: str | Path, stated_size: tuple[int, int] | None = None) -
                 raise InputError(
                     f"{path} has floating-point pixels, expected 8 or 16 bits; convert the picture"
                 )
-            return functional.pil_to_tensor(_rgb(_upright(picture, path, stated_size)))
+            return _as_tensor(_rgb(_upright(picture, path, stated_size)))
     except FileNotFoundError as error:
         raise MissingFileError(
             f"no picture {path}; check the path; where annotations list it, complete the folder or "
@@ -89,12 +89,16 @@ def resize_picture(image: Tensor, size: tuple[int, int]) -> Tensor:
     if tuple(size) == tuple(image.shape[-2:]):
         return image
     interleaved = image.permute(1, 2, 0).contiguous().permute(2, 0, 1)  # several times faster
-    return functional.resize(interleaved, list(size), antialias=True)
+    return functional.interpolate(interleaved[None], size, mode="bilinear", antialias=True)[0]
 
 
 def as_rgb(picture: Image.Image) -> Tensor:
     """A PIL picture of any kind, as its EXIF rotation shows it: (3, h, w) uint8 RGB."""
-    return functional.pil_to_tensor(_rgb(ImageOps.exif_transpose(picture)))
+    return _as_tensor(_rgb(ImageOps.exif_transpose(picture)))
+
+
+def _as_tensor(picture: Image.Image) -> Tensor:
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
 
 
 def planar(image: Tensor) -> Tensor:

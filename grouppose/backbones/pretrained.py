@@ -6,7 +6,6 @@ from pathlib import Path
 from urllib.error import URLError
 
 import torch.nn.functional as F
-import torchvision
 from torch import Tensor, nn
 
 from grouppose.backbones.resnet import RESNETS
@@ -71,7 +70,9 @@ def _download(name: str) -> dict[str, Tensor]:
             f"pretrained_backbone='imagenet' is for {', '.join(RESNETS)}, not for {name}; "
             "give a file, or None to start from random weights"
         )
-    weights = torchvision.models.get_model_weights(name).IMAGENET1K_V1
+    from torchvision.models import get_model_weights
+
+    weights = get_model_weights(name).IMAGENET1K_V1
     try:
         return weights.get_state_dict(progress=True, check_hash=True)
     except (URLError, OSError) as error:

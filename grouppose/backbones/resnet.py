@@ -1,16 +1,15 @@
-"""ResNet backbones: torchvision's with frozen batch norm, and a small one to train from scratch."""
+"""ResNet backbones: torchvision's with frozen batch norm, and a small one to train from scratch.
+
+torchvision and timm are imported where they are used: they take longer to import than torch.
+"""
 
 from __future__ import annotations
 
 from itertools import pairwise
 
-import torchvision
-from timm.models.resnet import BasicBlock
-from timm.models.resnet import ResNet as TimmResNet
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torch.utils.checkpoint import checkpoint
-from torchvision.ops import FrozenBatchNorm2d
 
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101")
 SMALL_RESNETS = ("resnet18s",)
@@ -27,6 +26,9 @@ class ResNet(nn.Module):
         super().__init__()
         self.use_checkpoint = use_checkpoint
         if name in SMALL_RESNETS:
+            from timm.models.resnet import BasicBlock
+            from timm.models.resnet import ResNet as TimmResNet
+
             widths = (32, 64, 96, 160)
             self.body = TimmResNet(
                 BasicBlock,
@@ -39,7 +41,10 @@ class ResNet(nn.Module):
             self.body.relu = self.body.act1
             self.num_channels = widths[1:]
         else:
-            self.body = getattr(torchvision.models, name)(
+            from torchvision import models
+            from torchvision.ops import FrozenBatchNorm2d
+
+            self.body = getattr(models, name)(
                 replace_stride_with_dilation=[False, False, dilation] if dilation else None,
                 norm_layer=FrozenBatchNorm2d,
             )
@@ -71,6 +76,8 @@ def fold_batch_norm(module: nn.Module) -> None:
 
     Each must follow its convolution in the order in which the modules were made.
     """
+    from torchvision.ops import FrozenBatchNorm2d
+
     leaves = [(name, m) for name, m in module.named_modules() if not any(m.children())]
     for (_, before), (name, norm) in pairwise(leaves):
         if isinstance(norm, nn.BatchNorm2d | FrozenBatchNorm2d):

@@ -6,7 +6,6 @@ network pads a map to whole windows before it shifts, timm after.
 
 from __future__ import annotations
 
-import timm
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -106,6 +105,8 @@ class Swin(nn.Module):
 
     def __init__(self, name: str, use_checkpoint: bool = False) -> None:
         super().__init__()
+        import timm  # takes longer to import than torch
+
         self.use_checkpoint = use_checkpoint
         swin = timm.create_model(
             SWINS[name][0],

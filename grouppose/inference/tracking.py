@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from scipy.optimize import linear_sum_assignment
 
 from grouppose.inference.results import Result
 from grouppose.keypoints import pose_similarity
@@ -116,6 +115,8 @@ class Tracker:
 
     def _match(self, result: Result) -> list[tuple[int, int]]:
         """Pairs of (track, person)."""
+        from scipy.optimize import linear_sum_assignment  # slow to import
+
         if not self._tracks or not len(result):
             return []
         known = torch.from_numpy(np.stack([track.keypoints for track in self._tracks])).double()

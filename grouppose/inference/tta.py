@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from grouppose.keypoints import pose_similarity
@@ -39,6 +38,8 @@ def merge(views: Sequence[People], sigmas: Tensor, least_similarity: float = 0.5
         The same four columns, best first. A score is the mean over all views, with 0 where the
         person was not found.
     """
+    from scipy.optimize import linear_sum_assignment  # slow to import
+
     merged = {name: value.clone() for name, value in views[0].items()}
     weight = merged["scores"].clone()  # sum of scores: of everybody's weights
     for view in views[1:]:

@@ -35,11 +35,29 @@ def encode_grid(
         (B, H, W, C) float32. Positions count from 1 and are divided by the last one, times 2 pi.
     """
     inside = (~padding).to(torch.float32)
-    y, x = inside.cumsum(1), inside.cumsum(2)
-    y = y / (y[:, -1:, :] + 1e-6) * _TWO_PI
-    x = x / (x[:, :, -1:] + 1e-6) * _TWO_PI
-    half = channels // 2
-    return torch.cat((_sine(y, half, temperature_y), _sine(x, half, temperature_x)), -1)
+    y = _encode_axis(inside.transpose(1, 2), channels // 2, temperature_y).transpose(1, 2)
+    return torch.cat((y, _encode_axis(inside, channels // 2, temperature_x)), -1)
+
+
+def encode_full_grid(
+    height: int,
+    width: int,
+    channels: int,
+    temperature_y: float = 20,
+    temperature_x: float = 20,
+    device: torch.device | None = None,
+) -> Tensor:
+    """`encode_grid` where nothing is padded: (1, H, W, C), computed once a row and a column."""
+    rows, columns = (torch.ones(1, size, device=device) for size in (height, width))
+    y = _encode_axis(rows, channels // 2, temperature_y)[:, :, None]
+    x = _encode_axis(columns, channels // 2, temperature_x)[:, None]
+    return torch.cat((y.expand(-1, -1, width, -1), x.expand(-1, height, -1, -1)), -1)
+
+
+def _encode_axis(inside: Tensor, channels: int, temperature: float) -> Tensor:
+    """Positions along the last axis, (...) -> (..., channels); `inside` is 0 where padded."""
+    position = inside.cumsum(-1)
+    return _sine(position / (position[..., -1:] + 1e-6) * _TWO_PI, channels, temperature)
 
 
 def encode_points(points: Tensor, channels: int) -> Tensor:

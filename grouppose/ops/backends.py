@@ -149,7 +149,6 @@ def _warn_once(message: str) -> None:
     warnings.warn(message, RuntimeWarning, stacklevel=2)
 
 
-@torch.compiler.assume_constant_result  # torch.compile asks once, while it traces
 def choose(device: torch.device, dtype: torch.dtype, forced: str | None) -> tuple[str, int]:
     """The kind of kernel to run, and which variant of it.
 
@@ -173,6 +172,11 @@ def choose(device: torch.device, dtype: torch.dtype, forced: str | None) -> tupl
         return name, 0
     pinned = forced is not None or "GROUPPOSE_CPU_ISA" in os.environ
     return "compiled", CPU_VARIANTS.get(name, 0) if pinned else 0
+
+
+# torch.compile asks once, while it traces. This is all that torch.compiler.assume_constant_result
+# does, but for importing the compiler, which takes longer than torch itself.
+choose._dynamo_marked_constant = True
 
 
 def obstacle(device: torch.device, name: str) -> str:

@@ -8,7 +8,7 @@ import torch
 from grouppose.layers.deformable import MSDeformAttn
 from grouppose.layers.group_attention import SelfAttention, attend_across, attend_within
 from grouppose.layers.mlp import MLP, in_float32
-from grouppose.layers.position import encode_grid, encode_points
+from grouppose.layers.position import encode_full_grid, encode_grid, encode_points
 
 
 def test_grid_encoding_by_hand():
@@ -21,6 +21,11 @@ def test_grid_encoding_by_hand():
     assert code[0, 0, 1, 4:].tolist() == pytest.approx(expected, abs=1e-5)
     first_row = [f(math.pi / p) for p in (1, 20**0.5) for f in (math.sin, math.cos)]
     assert code[0, 0, 0, :4].tolist() == pytest.approx(first_row, abs=1e-5)
+
+
+def test_full_grid_is_a_grid_without_padding():
+    code = encode_grid(torch.zeros(1, 3, 5, dtype=torch.bool), 16, 20, 30)
+    assert torch.equal(encode_full_grid(3, 5, 16, 20, 30), code)
 
 
 def test_point_encoding_by_hand():

@@ -221,3 +221,16 @@ def test_model_overfits_one_picture():
     best = people["keypoints"][0] / 100
     assert (best - target["keypoints"][0]).abs().max() < 0.03
     assert people["scores"][0] > 0.5
+
+
+def test_one_compiled_model_takes_any_size():
+    torch.compiler.reset()
+    model = moved(small()).eval()
+    # the default backend's code for it takes minutes to build
+    compiled = torch.compile(model, fullgraph=True, dynamic=True, backend="eager")
+    with torch.no_grad():
+        compiled(torch.zeros(9, 3, 80, 144, dtype=torch.uint8))
+        with torch.compiler.set_stance("fail_on_recompile"):
+            for batch, height, width in ((2, 96, 80), (4, 77, 128), (5, 150, 101)):
+                images = torch.randint(0, 256, (batch, 3, height, width), dtype=torch.uint8)
+                torch.testing.assert_close(compiled(images), model(images))

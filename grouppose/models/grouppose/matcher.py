@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from grouppose.keypoints import object_keypoint_similarity
@@ -73,6 +72,8 @@ def match(
 
 
 def _assign(costs: np.ndarray, times: int) -> tuple[Tensor, Tensor]:
+    from scipy.optimize import linear_sum_assignment  # slow to import
+
     queries, people = linear_sum_assignment(np.tile(costs, (1, times)))
     return torch.as_tensor(queries), torch.as_tensor(people % max(1, costs.shape[1]))
 

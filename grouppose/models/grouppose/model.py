@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from grouppose.backbones.resnet import fold_batch_norm
 from grouppose.errors import InputError
 from grouppose.layers.mlp import MLP, in_float32
-from grouppose.layers.position import encode_grid
+from grouppose.layers.position import encode_full_grid, encode_grid
 from grouppose.models.grouppose.decoder import Decoder, Memory
 from grouppose.models.grouppose.encoder import Encoder
 from grouppose.models.grouppose.proposals import Selected, centre_logits, gather
@@ -180,23 +180,22 @@ class GroupPose(nn.Module):
         for project in self.input_proj[len(maps) :]:  # the first extra level sees the raw map
             levels.append(project(maps[-1] if len(levels) == len(maps) else levels[-1]))
         shapes = [(level.shape[-2], level.shape[-1]) for level in levels]
-        if padding is None:  # a mask for all pictures, which position and valid ratio follow from
-            masks = [images.new_zeros(1, *shape, dtype=torch.bool) for shape in shapes]
+        encoding = (self.dim, *self.temperatures)
+        if padding is None:
+            flat, valid_ratios = None, torch.ones(len(images), len(shapes), 2, device=images.device)
+            position = [encode_full_grid(*shape, *encoding, images.device) for shape in shapes]
         else:
             masks = [
                 F.interpolate(padding[:, None].float(), size=shape)[:, 0].bool() for shape in shapes
             ]
-        position = [
-            encode_grid(mask, self.dim, *self.temperatures).flatten(1, 2) + embed
-            for mask, embed in zip(masks, self.transformer.level_embed, strict=True)
-        ]
-        memory = Memory(
-            torch.cat([level.flatten(2).transpose(1, 2) for level in levels], 1),
-            shapes,
-            None if padding is None else torch.cat([mask.flatten(1) for mask in masks], 1),
-            torch.stack([valid_ratio(mask) for mask in masks], 1).expand(len(images), -1, -1),
-        )
-        return memory, torch.cat(position, 1).to(memory.tokens.dtype)
+            flat = torch.cat([mask.flatten(1) for mask in masks], 1)
+            valid_ratios = torch.stack([valid_ratio(mask) for mask in masks], 1)
+            position = [encode_grid(mask, *encoding) for mask in masks]
+        embed = self.transformer.level_embed
+        position = [x.flatten(1, 2) + e for x, e in zip(position, embed, strict=True)]
+        tokens = torch.cat([level.flatten(2).transpose(1, 2) for level in levels], 1)
+        memory = Memory(tokens, shapes, flat, valid_ratios)
+        return memory, torch.cat(position, 1).to(tokens.dtype)
 
     def _outputs(
         self, instances: Sequence[Tensor], keypoints: Sequence[Tensor], selected: Selected
