@@ -92,6 +92,9 @@ def peak_memory(device: str) -> int:
     """MB that this process held at most so far; on CUDA what torch allocated."""
     if device == "cuda":
         return torch.cuda.max_memory_allocated() >> 20
+    if sys.platform == "linux":  # ru_maxrss would also count the process that started this one
+        with open("/proc/self/status", encoding="utf-8") as file:
+            return int(next(line for line in file if line.startswith("VmHWM")).split()[1]) >> 10
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak >> (20 if sys.platform == "darwin" else 10)
 

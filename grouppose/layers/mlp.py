@@ -1,9 +1,13 @@
-"""A plain multi-layer perceptron."""
+"""A plain multi-layer perceptron, and ways to run functions of single tokens."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
+
+_PIECE = 2048  # tokens; their 2,048 hidden channels fit the processor's cache
 
 
 class MLP(nn.Module):
@@ -26,6 +30,21 @@ class MLP(nn.Module):
         nn.init.zeros_(self.layers[-1].weight)
         nn.init.zeros_(self.layers[-1].bias)
         return self
+
+
+def in_pieces(function: Callable[[Tensor], Tensor], tokens: Tensor) -> Tensor:
+    """`function`, which treats each token (..., C) alone, piece by piece where that is faster.
+
+    It is in inference on a CPU, whose cache then keeps what the function computes on the way; it
+    also needs less memory.
+    """
+    pieces = tokens.device.type == "cpu" and not torch.is_grad_enabled()
+    if not pieces or torch.compiler.is_compiling():
+        return function(tokens)
+    flat = tokens.flatten(0, -2)
+    return torch.cat([function(piece) for piece in flat.split(_PIECE)]).unflatten(
+        0, tokens.shape[:-1]
+    )
 
 
 def in_float32(head: nn.Module, x: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from grouppose.layers.deformable import MSDeformAttn
+from grouppose.layers.mlp import in_pieces
 
 
 class EncoderLayer(nn.Module):
@@ -36,6 +37,9 @@ class EncoderLayer(nn.Module):
         """tokens, position (B, S, C), reference (B, S, L, 2), padding (B, S) -> (B, S, C)."""
         attended = self.self_attn(tokens + position, reference, tokens, level_shapes, padding)
         tokens = self.norm1(tokens + self.dropout(attended))
+        return in_pieces(self._feed_forward, tokens)
+
+    def _feed_forward(self, tokens: Tensor) -> Tensor:
         hidden = self.dropout(self.linear1(tokens).relu_())
         return self.norm2(tokens + self.dropout(self.linear2(hidden)))
 
