@@ -13,7 +13,7 @@ from torch import Tensor
 
 from grouppose.errors import InputError
 from grouppose.ops import backends
-from grouppose.ops.reference import msda_fused_reference, msda_reference
+from grouppose.ops.reference import msda_fused_reference, msda_gather, msda_reference
 
 SCHEMAS = {
     "msda": "(Tensor value, SymInt[] level_shapes, Tensor locations, Tensor weights, "
@@ -26,6 +26,7 @@ SCHEMAS = {
     "Tensor offsets, Tensor logits, bool with_reference, int variant=0) "
     "-> (Tensor, Tensor, Tensor, Tensor)",
 }
+_PLAIN = {"reference": msda_reference, "gather": msda_gather}
 _library = torch.library.Library("grouppose", "DEF")  # noqa: TOR901 - lives as long as the process
 
 
@@ -204,8 +205,8 @@ def msda(
     """
     _check(value, level_shapes, locations, weights)
     kind, variant = backends.choose(value.device, value.dtype, backend)
-    if kind == "reference":
-        return msda_reference(value, level_shapes, locations, weights)
+    if kind in _PLAIN:
+        return _PLAIN[kind](value, level_shapes, locations, weights)
     precise = _precise(value.dtype)
     ops = torch.ops.grouppose
     return (ops.msda_triton if kind == "triton" else ops.msda)(
@@ -245,8 +246,9 @@ def msda_fused(
             f"reference is {tuple(reference.shape)}; offsets ask for (B, Q, L, 2) = {expected}"
         )
     kind, variant = backends.choose(value.device, value.dtype, backend)
-    if kind == "reference":
-        return msda_fused_reference(value, level_shapes, reference, offsets, logits)
+    if kind in _PLAIN:
+        form = _PLAIN[kind]
+        return msda_fused_reference(value, level_shapes, reference, offsets, logits, form)
     precise = _precise(value.dtype)
     narrow = value.dtype if offsets.dtype == logits.dtype == value.dtype else precise
     ops = torch.ops.grouppose

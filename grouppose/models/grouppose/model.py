@@ -194,7 +194,7 @@ class GroupPose(nn.Module):
             torch.cat([level.flatten(2).transpose(1, 2) for level in levels], 1),
             shapes,
             None if padding is None else torch.cat([mask.flatten(1) for mask in masks], 1),
-            torch.stack([valid_ratio(mask) for mask in masks], 1).expand(len(images), -1, -1),
+            torch.stack([valid_ratio(mask) for mask in masks], 1).expand(images.shape[0], -1, -1),
         )
         return memory, torch.cat(position, 1).to(memory.tokens.dtype)
 

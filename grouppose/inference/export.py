@@ -1,0 +1,250 @@
+"""Models as files that run without this package: ONNX, and PyTorch's own exported programs.
+
+A file gets its name only after it was run and gave the same people as the model.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor, nn
+
+from grouppose.checkpoints import write_whole
+from grouppose.errors import InputError, UserError
+from grouppose.inference.predictor import Predictor
+from grouppose.layers.deformable import MSDeformAttn
+from grouppose.models.grouppose.postprocess import best_people
+from grouppose.pictures import read_picture, resize_picture, resized_size
+
+PIXELS, SCORES = 0.05, 1e-4  # differences from the model that a file may have
+FORMATS = {"onnx": ".onnx", "torch-export": ".pt2"}
+ATTENTION = {"grid_sample": "reference", "gather": "gather"}  # form: backend of the operator
+_NEEDED = ("onnx", "onnxscript", "onnxruntime")
+
+People = dict[str, Tensor]
+
+
+class Exportable(nn.Module):
+    """A model as standard operators, from plain pictures to people.
+
+    Args:
+        model: to copy.
+        attention: a key of `ATTENTION`.
+        max_people: the best so many of a picture are given.
+    """
+
+    def __init__(self, model: nn.Module, attention: str, max_people: int) -> None:
+        super().__init__()
+        self.model, self.max_people = copy.deepcopy(model), max_people
+        for module in self.model.modules():
+            if isinstance(module, MSDeformAttn):
+                module.backend = ATTENTION[attention]
+
+    def forward(self, images: Tensor) -> People:
+        """Finds people.
+
+        Args:
+            images: (B, 3, H, W) uint8 RGB.
+
+        Returns:
+            Best first: scores (B, n), labels (B, n) int64 (1 = person), keypoints (B, n, K, 2) x, y
+            in pixels of `images`.
+        """
+        return best_people(self.model(images), _sizes(images), self.max_people)
+
+
+def _sizes(images: Tensor) -> Tensor:
+    """(B, 2) height, width."""
+    size = [images.new_full((), side, dtype=torch.int64) for side in images.shape[-2:]]
+    return torch.stack(size).expand(images.shape[0], -1)
+
+
+def export_model(
+    weights: str | Path,
+    path: Path,
+    form: str = "onnx",
+    attention: str = "grid_sample",
+    size: tuple[int, int] | None = None,
+    dynamic: bool = False,
+    pictures: Sequence[str | Path] = (),
+    max_people: int = 50,
+    say: Callable[[str], object] = lambda line: None,
+) -> str:
+    """Writes a model as a file that runs without this package, and compares it with the model.
+
+    Args:
+        weights: file of weights.
+        path: of what is written.
+        form: a key of `FORMATS`.
+        attention: a key of `ATTENTION`.
+        size: height, width of pictures; None: those that a picture of 3 : 4 is evaluated at.
+        dynamic: take any number of pictures of any size; else one picture of `size`.
+        pictures: files to compare on; none: made ones.
+        max_people: the best so many of a picture are given.
+        say: called with a line before each step.
+
+    Returns:
+        What was compared, and the largest differences.
+
+    Raises:
+        UserError: the file differs from the model by more than `PIXELS` or `SCORES`; it is not
+            left behind. Or for what the caller can mend.
+    """
+    _check(path, form, size, max_people)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    predictor = Predictor(weights, device="cpu")
+    size = tuple(size or resized_size(3, 4, *predictor.sizes[0]))
+    model, batches = predictor.model, _batches(pictures, size, dynamic)
+    say("running the model")
+    expected = [_everybody(model, images) for images in batches]
+    say("tracing it")
+    program = _trace(Exportable(model, attention, max_people), size, dynamic)
+    report = ""
+
+    def write(temporary: Path) -> None:
+        nonlocal report
+        say(f"writing {path}")
+        _save(program, form, temporary)
+        say("running the file")
+        run = _runner(form, temporary)
+        report = _compare([run(images) for images in batches], expected, batches)
+
+    write_whole(path, write)
+    return report
+
+
+def _check(path: Path, form: str, size: tuple[int, int] | None, max_people: int) -> None:
+    if path.suffix != FORMATS[form]:
+        raise InputError(f"{path} must end in {FORMATS[form]}, as it is for {form}; rename it")
+    if max_people < 1 or (size and min(size) < 1):
+        raise InputError(f"size {size} and max_people {max_people} must be at least 1")
+    missing = [name for name in _NEEDED if not importlib.util.find_spec(name)]
+    if form == "onnx" and missing:
+        raise InputError(
+            f"{', '.join(missing)} cannot be imported, which ONNX files are made and run with; "
+            "pip install 'grouppose[export]', or choose --format torch-export"
+        )
+
+
+def _batches(pictures: Sequence[str | Path], size: tuple[int, int], dynamic: bool) -> list[Tensor]:
+    """What to compare on, (B, 3, H, W) uint8: where sizes are dynamic, of several, also in twos."""
+    height, width = size
+    if pictures:
+        images = [read_picture(path) for path in pictures]
+    else:
+        shapes = [size, (width, height), (2 * height // 3, width)]
+        images = [make_picture(*shape, seed) for seed, shape in enumerate(shapes)]
+    if not dynamic:
+        return [resize_picture(image, size)[None] for image in images]
+    batches = []
+    for image in images:
+        fitting = resized_size(*image.shape[1:], min(size), max(size))
+        image = resize_picture(image, fitting) if pictures else image
+        twice = len(batches) % 2 == 1
+        batches.append(torch.stack([image, image.flip(-1)]) if twice else image[None])
+    return batches
+
+
+def make_picture(height: int, width: int, seed: int) -> Tensor:
+    """Coloured clouds under noise, (3, height, width) uint8; nowhere the same."""
+    draw = torch.Generator().manual_seed(seed)
+    clouds = torch.rand(1, 3, 9, 12, generator=draw)
+    clouds = F.interpolate(clouds, (height, width), mode="bicubic")[0]
+    noise = 0.1 * torch.randn(3, height, width, generator=draw)
+    return (255 * (clouds + noise).clamp(0, 1)).to(torch.uint8)
+
+
+@torch.inference_mode()
+def _everybody(model: nn.Module, images: Tensor) -> People:
+    """All candidates of a model, best first."""
+    outputs = model(images)
+    return best_people(outputs, _sizes(images), outputs["pred_logits"][0].numel())
+
+
+def _trace(model: nn.Module, size: tuple[int, int], dynamic: bool) -> torch.export.ExportedProgram:
+    images = make_picture(*size, 0).repeat(2 if dynamic else 1, 1, 1, 1)
+    least = {"batch": 1, "height": 65, "width": 65} if dynamic else {}
+    dims = [torch.export.Dim(name, min=number) for name, number in least.items()]
+    shapes = dict(zip((0, 2, 3), dims, strict=False))
+    with torch.no_grad():
+        return torch.export.export(model.eval(), (images,), dynamic_shapes={"images": shapes})
+
+
+def _save(program: torch.export.ExportedProgram, form: str, path: Path) -> None:
+    if form == "torch-export":
+        torch.export.save(program, path)
+        return
+    names = ["scores", "labels", "keypoints"]
+    written = torch.onnx.export(
+        program, input_names=["images"], output_names=names, dynamo=True, verbose=False
+    )
+    written.save(path, external_data=False)
+
+
+def _runner(form: str, path: Path) -> Callable[[Tensor], People]:
+    """What runs a file: pictures -> people, as `Exportable`."""
+    if form == "torch-export":
+        return torch.export.load(path).module()
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+
+    def run(images: Tensor) -> People:
+        columns = session.run(names, {"images": images.numpy()})
+        return dict(zip(names, map(torch.from_numpy, columns), strict=True))
+
+    return run
+
+
+def _compare(found: Sequence[People], expected: Sequence[People], batches: Sequence[Tensor]) -> str:
+    """A line on the largest differences.
+
+    Raises:
+        UserError: if they are too large.
+    """
+    pairs = [
+        ({name: column[b] for name, column in f.items()}, {k: v[b] for k, v in e.items()})
+        for f, e in zip(found, expected, strict=True)
+        for b in range(len(f["scores"]))
+    ]
+    differences = torch.tensor([people_differ(*pair) for pair in pairs])
+    pixels, scores = differences.amax(0).tolist()
+    people = sum(f["scores"].numel() for f in found)
+    sizes = sorted({f"{images.shape[2]} x {images.shape[3]}" for images in batches})
+    line = (
+        f"{people} people of {len(pairs)} pictures ({', '.join(sizes)}): keypoints differ from the "
+        f"model's by up to {pixels:.2g} px (allowed {PIXELS:g}), scores by {scores:.2g} "
+        f"(allowed {SCORES:g})"
+    )
+    if not (pixels <= PIXELS and scores <= SCORES):  # NaN fails, too
+        raise UserError(f"the file is wrong and not kept; {line}; try the other --attention")
+    return line
+
+
+def people_differ(found: People, expected: People) -> tuple[float, float]:
+    """Largest differences of keypoints (pixels) and scores between the people of a picture.
+
+    Everybody who was found must be one of the expected, no two the same, whatever their order:
+    rounding may exchange people whose scores are all but equal. But the scores found must be the
+    best of those expected, rank by rank.
+
+    Args:
+        found: scores (n,), labels (n,), keypoints (n, K, 2), best first.
+        expected: the same of m >= n.
+    """
+    apart = found["keypoints"][:, None] - expected["keypoints"]
+    pixels = torch.linalg.vector_norm(apart, dim=-1).amax(-1)  # (n, m)
+    pixels = pixels.masked_fill(found["labels"][:, None] != expected["labels"], torch.inf)
+    scores = (found["scores"][:, None] - expected["scores"]).abs()
+    cost = torch.maximum(pixels / PIXELS, scores / SCORES).nan_to_num(nan=1e6).clamp(max=1e6)
+    rows, columns = linear_sum_assignment(torch.where(cost <= 1, cost, 1e3 + cost))
+    by_rank = (found["scores"] - expected["scores"][: len(rows)]).abs()
+    pixels, scores = pixels[rows, columns], scores[rows, columns]
+    return pixels.max().item(), torch.cat((scores, by_rank)).max().item()
