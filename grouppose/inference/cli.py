@@ -57,7 +57,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--attention", choices=("grid_sample", "gather"), default="grid_sample",
         help="deformable attention as these operators; gather for TensorRT")  # fmt: skip
     add("--size", nargs=2, type=int, metavar=("H", "W"), help="of pictures, in pixels")
-    add("--dynamic", action="store_true", help="any number of pictures, of any size")
+    add(
+        "--dynamic",
+        action="store_true",
+        help="any number of pictures, of any size (Swin: one size)",
+    )
     add("--max-people", type=int, default=50, metavar="N", help="people given per picture")
     add("--pictures", nargs="+", default=[], metavar="FILE", help="to compare on; else made ones")
     add("--out", type=Path, metavar="FILE", help="default: the checkpoint's name, here")

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
+from grouppose.backbones.swin import Swin
 from grouppose.checkpoints import write_whole
 from grouppose.errors import InputError, UserError
 from grouppose.inference.predictor import Predictor
@@ -84,7 +85,7 @@ def export_model(
         form: a key of `FORMATS`.
         attention: a key of `ATTENTION`.
         size: height, width of pictures; None: those that a picture of 3 : 4 is evaluated at.
-        dynamic: take any number of pictures of any size; else one picture of `size`.
+        dynamic: take any number of pictures of any size (Swin: of `size`); else one of `size`.
         pictures: files to compare on; none: made ones.
         max_people: the best so many of a picture are given.
         say: called with a line before each step.
@@ -100,11 +101,13 @@ def export_model(
     path.parent.mkdir(parents=True, exist_ok=True)
     predictor = Predictor(weights, device="cpu")
     size = tuple(size or resized_size(3, 4, *predictor.sizes[0]))
-    model, batches = predictor.model, _batches(pictures, size, dynamic)
+    model = predictor.model
+    free = free_axes(model, dynamic)
+    batches = _batches(pictures, size, free)
     say("running the model")
     expected = [_everybody(model, images) for images in batches]
     say("tracing it")
-    program = _trace(Exportable(model, attention, max_people), size, dynamic)
+    program = _trace(Exportable(model, attention, max_people), size, free)
     report = ""
 
     def write(temporary: Path) -> None:
@@ -132,22 +135,41 @@ def _check(path: Path, form: str, size: tuple[int, int] | None, max_people: int)
         )
 
 
-def _batches(pictures: Sequence[str | Path], size: tuple[int, int], dynamic: bool) -> list[Tensor]:
-    """What to compare on, (B, 3, H, W) uint8: where sizes are dynamic, of several, also in twos."""
+def free_axes(model: nn.Module, dynamic: bool) -> dict[int, torch.export.Dim]:
+    """The axes of pictures (B, 3, H, W) that a file is to leave open.
+
+    A last level of one row or column would be a special case, so sides begin above its stride.
+    Swin's windows make sizes that torch.export does not finish to reason about: only B is free.
+    """
+    if not dynamic:
+        return {}
+    batch = {0: torch.export.Dim("batch", min=1)}
+    if isinstance(model.backbone[0], Swin):
+        return batch
+    least = 8 * 2 ** (len(model.input_proj) - 1) + 1
+    sides = {2: "height", 3: "width"}
+    return batch | {axis: torch.export.Dim(name, min=least) for axis, name in sides.items()}
+
+
+def _batches(
+    pictures: Sequence[str | Path], size: tuple[int, int], free: dict[int, torch.export.Dim]
+) -> list[Tensor]:
+    """What to compare on, (B, 3, H, W) uint8; of several sizes and in twos where that is free."""
     height, width = size
+    least = free[2].min if 2 in free else 1
+    if min(size) < least:
+        raise InputError(f"size {size} is too small for --dynamic, give sides of at least {least}")
     if pictures:
         images = [read_picture(path) for path in pictures]
+        sizes = [resized_size(*image.shape[1:], min(size), max(size)) for image in images]
     else:
-        shapes = [size, (width, height), (2 * height // 3, width)]
-        images = [make_picture(*shape, seed) for seed, shape in enumerate(shapes)]
-    if not dynamic:
-        return [resize_picture(image, size)[None] for image in images]
+        sizes = [size, (width, height), (2 * height // 3, width)]
+        images = [make_picture(*size, seed) for seed in range(len(sizes))]
     batches = []
-    for image in images:
-        fitting = resized_size(*image.shape[1:], min(size), max(size))
-        image = resize_picture(image, fitting) if pictures else image
-        twice = len(batches) % 2 == 1
-        batches.append(torch.stack([image, image.flip(-1)]) if twice else image[None])
+    for i, (image, fitting) in enumerate(zip(images, sizes, strict=True)):
+        fitting = tuple(max(least, side) for side in fitting) if 2 in free else size
+        image = resize_picture(image, fitting)
+        batches.append(torch.stack([image, image.flip(-1)]) if 0 in free and i % 2 else image[None])
     return batches
 
 
@@ -167,13 +189,12 @@ def _everybody(model: nn.Module, images: Tensor) -> People:
     return best_people(outputs, _sizes(images), outputs["pred_logits"][0].numel())
 
 
-def _trace(model: nn.Module, size: tuple[int, int], dynamic: bool) -> torch.export.ExportedProgram:
-    images = make_picture(*size, 0).repeat(2 if dynamic else 1, 1, 1, 1)
-    least = {"batch": 1, "height": 65, "width": 65} if dynamic else {}
-    dims = [torch.export.Dim(name, min=number) for name, number in least.items()]
-    shapes = dict(zip((0, 2, 3), dims, strict=False))
+def _trace(
+    model: nn.Module, size: tuple[int, int], free: dict[int, torch.export.Dim]
+) -> torch.export.ExportedProgram:
+    images = make_picture(*size, 0).repeat(2 if free else 1, 1, 1, 1)
     with torch.no_grad():
-        return torch.export.export(model.eval(), (images,), dynamic_shapes={"images": shapes})
+        return torch.export.export(model.eval(), (images,), dynamic_shapes={"images": free})
 
 
 def _save(program: torch.export.ExportedProgram, form: str, path: Path) -> None:
@@ -217,9 +238,10 @@ def _compare(found: Sequence[People], expected: Sequence[People], batches: Seque
     differences = torch.tensor([people_differ(*pair) for pair in pairs])
     pixels, scores = differences.amax(0).tolist()
     people = sum(f["scores"].numel() for f in found)
-    sizes = sorted({f"{images.shape[2]} x {images.shape[3]}" for images in batches})
+    sizes = sorted({tuple(images.shape[2:]) for images in batches})
+    sizes = ", ".join(f"{height} x {width}" for height, width in sizes)
     line = (
-        f"{people} people of {len(pairs)} pictures ({', '.join(sizes)}): keypoints differ from the "
+        f"{people} people of {len(pairs)} pictures ({sizes}): keypoints differ from the "
         f"model's by up to {pixels:.2g} px (allowed {PIXELS:g}), scores by {scores:.2g} "
         f"(allowed {SCORES:g})"
     )

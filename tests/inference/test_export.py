@@ -10,8 +10,15 @@ import torch
 import grouppose
 from grouppose.inference import export
 from grouppose.inference.cli import main
-from grouppose.inference.export import people_differ
-from tests.inference.conftest import noise, write
+from grouppose.inference.export import free_axes, people_differ
+from tests.inference.conftest import noise, save_small_model, write
+from tests.small import SMALL
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """One decoder layer: each takes seconds to trace and to write."""
+    return save_small_model(tmp_path_factory.mktemp("weights"), dec_layers=1)
 
 
 def close_people(columns, model, images):
@@ -61,18 +68,22 @@ def test_onnx_of_one_size_by_grid_sample(weights, tmp_path, capsys):
 
 
 def test_onnx_of_any_size_by_gather(weights, tmp_path, capsys):
-    path = exported(weights, tmp_path / "m.onnx", "--dynamic", "--attention", "gather")
-    assert "16 people of 4 pictures (42 x 96, 64 x 96, 96 x 64)" in capsys.readouterr().out
+    arguments = ["--dynamic", "--attention", "gather", "--size", "96", "128"]
+    path = exported(weights, tmp_path / "m.onnx", *arguments)
+    assert "16 people of 4 pictures (65 x 128, 96 x 128, 128 x 96)" in capsys.readouterr().out
     kinds = {node.op_type for node in onnx.load(path).graph.node}
     assert "GridSample" not in kinds and "Gather" in kinds
-    for shape in ((1, 3, 75, 131), (3, 3, 160, 64)):
+    for shape in ((1, 3, 75, 131), (3, 3, 160, 65)):
         images = random_images(*shape)
         close_people(run_onnx(path, images), grouppose.load_model(weights), images)
 
 
 @pytest.mark.parametrize(
     ("attention", "dynamic", "shape"),
-    [("gather", [], (1, 3, 64, 96)), ("grid_sample", ["--dynamic"], (3, 3, 75, 131))],
+    [
+        ("gather", [], (1, 3, 64, 96)),
+        ("grid_sample", ["--dynamic", "--size", "96", "128"], (3, 3, 75, 131)),
+    ],
 )
 def test_program_of_torch(weights, tmp_path, attention, dynamic, shape):
     arguments = ["--format", "torch-export", "--attention", attention, *dynamic]
@@ -108,6 +119,10 @@ def test_mistakes_end_with_one_line(weights, tmp_path, monkeypatch, capsys):
         (["--out", "m.pt2"], "m.pt2 must end in .onnx, as it is for onnx"),
         (["--out", "m.pt2", "--format", "torch-export", "--size", "0", "9"], "at least 1"),
         (["--out", "m.pt2", "--format", "torch-export", "--size", "8", "8"], "larger picture"),
+        (
+            ["--out", "m.pt2", "--format", "torch-export", "--size", "64", "99", "--dynamic"],
+            "sides of at least 65",
+        ),
     ):
         monkeypatch.chdir(tmp_path)
         assert main(["export", "--weights", str(weights), "--quiet", *arguments]) == 1
@@ -144,3 +159,9 @@ def test_another_label_and_no_number_are_differences():
     assert people_differ(people([0.9], [0], [10.0]), everybody)[0] == torch.inf
     pixels, _ = people_differ(people([0.9], [1], [float("nan")]), everybody)
     assert pixels != pixels
+
+
+def test_swin_keeps_one_size():
+    settings = SMALL | {"backbone": "swin_T_224_1k"}
+    assert list(free_axes(grouppose.build_model("grouppose", **settings), dynamic=True)) == [0]
+    assert free_axes(grouppose.build_model("grouppose", **SMALL), dynamic=False) == {}
