@@ -98,7 +98,6 @@ def export_model(
             left behind. Or for what the caller can mend.
     """
     _check(path, form, size, max_people)
-    path.parent.mkdir(parents=True, exist_ok=True)
     predictor = Predictor(weights, device="cpu")
     size = tuple(size or resized_size(3, 4, *predictor.sizes[0]))
     model = predictor.model
@@ -118,6 +117,7 @@ def export_model(
         run = _runner(form, temporary)
         report = _compare([run(images) for images in batches], expected, batches)
 
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, write)
     return report
 
