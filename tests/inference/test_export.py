@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import grouppose
+from grouppose.errors import UserError
 from grouppose.inference import export
 from grouppose.inference.cli import main
 from grouppose.inference.export import free_axes, people_differ
@@ -57,7 +58,7 @@ def test_onnx_of_one_size_by_grid_sample(weights, tmp_path, capsys):
     picture = write(tmp_path / "a.png", noise())
     path = exported(weights, tmp_path / "out" / "model.onnx", "--pictures", picture)
     printed = capsys.readouterr().out
-    assert "4 people of 1 pictures (64 x 96)" in printed and "(allowed 0.05)" in printed
+    assert "1 pictures (64 x 96), 4 people each" in printed and "(allowed 0.05)" in printed
     assert [file.name for file in path.parent.iterdir()] == ["model.onnx"]
     content = onnx.load(path)
     onnx.checker.check_model(content)
@@ -72,7 +73,7 @@ def test_any_size_by_gather(weights, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(export, "_trace", lambda *a: programs.append(trace(*a)) or programs[0])
     arguments = ["--dynamic", "--attention", "gather", "--size", "96", "128"]
     path = exported(weights, tmp_path / "m.onnx", *arguments)
-    assert "16 people of 4 pictures (65 x 128, 96 x 128, 128 x 96)" in capsys.readouterr().out
+    assert "4 pictures (65 x 128, 96 x 128, 128 x 96), 4 people each" in capsys.readouterr().out
     kinds = {node.op_type for node in onnx.load(path).graph.node}
     assert "GridSample" not in kinds and "Gather" in kinds
     for shape in ((1, 3, 75, 131), (3, 3, 160, 65)):
@@ -161,3 +162,24 @@ def test_swin_keeps_one_size():
     settings = SMALL | {"backbone": "swin_T_224_1k"}
     assert list(free_axes(grouppose.build_model("grouppose", **settings), dynamic=True)) == [0]
     assert free_axes(grouppose.build_model("grouppose", **SMALL), dynamic=False) == {}
+
+
+def test_margin_of_the_last_query_by_hand():
+    logits = torch.tensor([[0.5, 3.0, 1.0, 2.5], [7.0, 7.0, 7.0, 0.0]])
+    assert export.selection_margin(logits, 2).tolist() == [1.5, 0.0]
+    assert export.selection_margin(logits, 4).tolist() == [torch.inf, torch.inf]
+
+
+def test_pictures_that_rounding_decides_are_left_out_and_counted():
+    everybody = {k: torch.stack((v, v)) for k, v in people([0.9, 0.5], [1, 1], [1.0, 2.0]).items()}
+    found = {k: v[:, :1].clone() for k, v in everybody.items()}
+    found["keypoints"][1] += 3
+    images = torch.zeros(2, 3, 8, 9)
+    line = export._compare([found], [(everybody, torch.tensor([0.0, 1e-6]))], [images])
+    assert line.startswith("1 pictures (8 x 9), 1 people each; 1 more left out, as rounding")
+    assert "up to 0 px" in line
+    with pytest.raises(UserError, match=r"up to 4\.2 px"):  # 3 to the right, 3 down
+        export._compare([found], [(everybody, torch.tensor([0.0, 1.0]))], [images])
+    found["keypoints"][0] += 3
+    with pytest.raises(UserError, match="nothing to compare with"):
+        export._compare([found], [(everybody, torch.zeros(2))], [images])
