@@ -95,7 +95,7 @@ def test_program_of_torch_by_gather(weights, tmp_path):
 def test_a_file_that_differs_is_an_error_and_not_kept(weights, tmp_path, monkeypatch, capsys):
     def wrong(form, path):
         assert path.read_text() == "a program"  # what is run is what was written
-        right = export.Exportable(grouppose.load_model(weights), "gather", 4)
+        right = export.Exportable(grouppose.load_model(weights), "gather", 4).requires_grad_(False)
         return lambda images: {k: v + (k == "keypoints") for k, v in right(images).items()}
 
     monkeypatch.setattr(export, "_trace", lambda *rest: "a program")
