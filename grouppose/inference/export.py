@@ -133,7 +133,7 @@ def _check(path: Path, form: str, size: tuple[int, int] | None, max_people: int)
     if form == "onnx" and missing:
         raise InputError(
             f"{', '.join(missing)} cannot be imported, which ONNX files are made and run with; "
-            "pip install 'grouppose[export]', or choose --format torch-export"
+            f"pip install {' '.join(missing)}, or choose --format torch-export"
         )
 
 
