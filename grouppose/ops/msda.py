@@ -198,7 +198,7 @@ def msda(
         locations: (B, Q, H, L, P, 2) x, y in [0, 1] of the level. Keep them in float32: 16 bits
             are half a pixel off at a width of 134.
         weights: (B, Q, H, L, P).
-        backend: one of the names that `backend` returns; None picks the fastest.
+        backend: one of `grouppose.ops.backends.NAMES`; None picks the fastest.
 
     Returns:
         (B, Q, H * D) of value's dtype; differentiable once with respect to every tensor.
@@ -234,7 +234,7 @@ def msda_fused(
         reference: (B, Q, L, 2) x, y in [0, 1] of each level.
         offsets: (B, Q, H, L, P, 2) x, y in pixels of each level.
         logits: (B, Q, H, L, P).
-        backend: one of the names that `backend` returns; None picks the fastest.
+        backend: one of `grouppose.ops.backends.NAMES`; None picks the fastest.
 
     Returns:
         (B, Q, H * D) of value's dtype; differentiable once with respect to every tensor.
