@@ -14,7 +14,7 @@ import os
 import pickle
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -250,7 +250,7 @@ def _infer_backbone(state: Mapping[str, Tensor]) -> str | None:
 
 def write_checkpoint(path: str | Path, content: Mapping[str, Any]) -> None:
     """Writes tensors and plain containers; the old file stays until the new one is whole."""
-    _write_whole(Path(path), lambda temporary: torch.save(dict(content), temporary))
+    write_whole(Path(path), lambda temporary: torch.save(dict(content), temporary))
 
 
 def save_weights(model: nn.Module, path: str | Path) -> None:
@@ -261,11 +261,12 @@ def save_weights(model: nn.Module, path: str | Path) -> None:
 
 def _save_safetensors(state: dict[str, Tensor], settings: Mapping[str, Any], path: Path) -> None:
     metadata = {"format": "pt", _SETTINGS: json.dumps(dict(settings), default=str)}
-    _write_whole(path, lambda temporary: safetensors.torch.save_file(state, temporary, metadata))
+    write_whole(path, lambda temporary: safetensors.torch.save_file(state, temporary, metadata))
 
 
-def _write_whole(path: Path, write: Any) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+def write_whole(path: Path, write: Callable[[Path], None]) -> None:
+    """Calls `write` with another name, of the same ending, that becomes `path` if all went well."""
+    temporary = path.with_name(f".{os.getpid()}.part.{path.name}")
     try:
         write(temporary)
         with open(temporary, "rb") as file:

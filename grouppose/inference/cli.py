@@ -49,6 +49,24 @@ def _parser() -> argparse.ArgumentParser:
     add("--dtype", default="float32", help="float32, bfloat16 or float16")
     add("--quiet", action="store_true", help="no progress bar and no summary")
 
+    export = commands.add_parser("export", help="write a model as ONNX or for torch.export")
+    export.set_defaults(run=run_export)
+    add = export.add_argument
+    add("--weights", required=True, metavar="FILE", help="checkpoint")
+    add("--format", choices=("onnx", "torch-export"), default="onnx")
+    add("--attention", choices=("grid_sample", "gather"), default="grid_sample",
+        help="deformable attention as these operators; gather for TensorRT")  # fmt: skip
+    add("--size", nargs=2, type=int, metavar=("H", "W"), help="of pictures, in pixels")
+    add(
+        "--dynamic",
+        action="store_true",
+        help="any number of pictures, of any size (Swin: one size)",
+    )
+    add("--max-people", type=int, default=50, metavar="N", help="people given per picture")
+    add("--pictures", nargs="+", default=[], metavar="FILE", help="to compare on; else made ones")
+    add("--out", type=Path, metavar="FILE", help="default: the checkpoint's name, here")
+    add("--quiet", action="store_true", help="only the report")
+
     info = commands.add_parser("info", help="settings and size of a checkpoint")
     info.set_defaults(run=run_info)
     info.add_argument("file", metavar="FILE")
@@ -217,6 +235,26 @@ def _show(drawn: Any) -> bool:
         return cv2.waitKey(1) & 0xFF != ord("q")
     except cv2.error as error:
         raise InputError("--show needs a screen; leave it out, pictures are in --out") from error
+
+
+def run_export(given: argparse.Namespace) -> int:
+    """Writes a model as a file for other programs, after comparing the two."""
+    from grouppose.inference.export import FORMATS, export_model
+
+    path = given.out or Path(Path(given.weights).stem + FORMATS[given.format])
+    report = export_model(
+        given.weights,
+        path,
+        form=given.format,
+        attention=given.attention,
+        size=given.size,
+        dynamic=given.dynamic,
+        pictures=given.pictures,
+        max_people=given.max_people,
+        say=lambda line: None if given.quiet else sys.stderr.write(f"{line} ...\n"),
+    )
+    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB; {report}")  # noqa: T201
+    return 0
 
 
 def run_info(given: argparse.Namespace) -> int:

@@ -17,6 +17,9 @@ EXTRAS = {  # package: what it is for
     "faster-coco-eval": "training and evaluation",
     "addict": "config files",
     "matplotlib": "curves.png",
+    "onnx": "grouppose export",
+    "onnxscript": "grouppose export",
+    "onnxruntime": "grouppose export",
 }
 
 

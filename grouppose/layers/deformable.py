@@ -20,7 +20,7 @@ class MSDeformAttn(nn.Module):
         levels: number of feature levels L.
         heads: number of heads.
         points: places sampled per head and level.
-        backend: forces one of `grouppose.ops.backend`'s names; None picks the fastest.
+        backend: forces one of `grouppose.ops.backends.NAMES`; None picks the fastest.
     """
 
     def __init__(

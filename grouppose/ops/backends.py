@@ -22,7 +22,8 @@ BUILD_COMMAND = (
 OLDEST_TORCH = (2, 11)  # the stable ABI that the compiled kernels use
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 CPU_VARIANTS = {"cpu": 1, "cpu-avx2": 2, "cpu-avx512": 3}  # slowest first; the kernels' own numbers
-NAMES = (*CPU_VARIANTS, "cuda", "triton", "reference")
+PLAIN = ("reference", "gather")  # of PyTorch's operators, on any device
+NAMES = (*CPU_VARIANTS, "cuda", "triton", *PLAIN)
 
 
 @functools.cache
@@ -158,7 +159,7 @@ def choose(device: torch.device, dtype: torch.dtype, forced: str | None) -> tupl
         forced: one of NAMES; None takes `backend`'s answer.
 
     Returns:
-        "compiled", "triton" or "reference"; and the compiled CPU kernels' number, 0 for the best
+        "compiled", "triton" or one of PLAIN; and the compiled CPU kernels' number, 0 for the best
         that the processor has when it runs (an exported program may move to another one).
     """
     if forced is None:
@@ -168,7 +169,7 @@ def choose(device: torch.device, dtype: torch.dtype, forced: str | None) -> tupl
     else:
         _check_forced(device, dtype, forced)
         name = forced
-    if name in ("triton", "reference"):
+    if name in ("triton", *PLAIN):
         return name, 0
     pinned = forced is not None or "GROUPPOSE_CPU_ISA" in os.environ
     return "compiled", CPU_VARIANTS.get(name, 0) if pinned else 0
@@ -181,13 +182,13 @@ choose._dynamo_marked_constant = True
 
 def obstacle(device: torch.device, name: str) -> str:
     """Why backend `name` cannot run on `device`; "" where it can."""
-    if name == "reference":
+    if name in PLAIN:
         return ""
     interpreted = ("triton",) if interprets_triton() else ()
     runnable = {"cpu": (*cpu_variants(), *interpreted), "cuda": ("cuda", "triton")}
     runnable = runnable.get(device.type, ())
     if name not in runnable:
-        others = ", ".join((*runnable, "reference"))
+        others = ", ".join((*runnable, *PLAIN))
         return f"{device.type} has {others}; pass one of these or None"
     if name == "cuda":
         return library("cuda")[1]
@@ -200,5 +201,5 @@ def _check_forced(device: torch.device, dtype: torch.dtype, forced: str) -> None
     reason = obstacle(device, forced)
     if reason:
         raise InputError(f"backend {forced!r} cannot run on {device.type}: {reason}")
-    if forced != "reference" and dtype not in DTYPES:
+    if forced not in PLAIN and dtype not in DTYPES:
         raise InputError(f"backend {forced!r} does not take {dtype}; convert value or pass None")

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from grouppose.errors import InputError
 from grouppose.ops import backends
-from grouppose.ops.reference import msda_fused_reference, msda_reference
+from grouppose.ops.reference import msda_fused_reference, msda_gather, msda_reference
 
 SCHEMAS = {
     "msda": "(Tensor value, SymInt[] level_shapes, Tensor locations, Tensor weights, "
@@ -26,6 +26,7 @@ SCHEMAS = {
     "Tensor offsets, Tensor logits, bool with_reference, int variant=0) "
     "-> (Tensor, Tensor, Tensor, Tensor)",
 }
+_PLAIN = {"reference": msda_reference, "gather": msda_gather}
 _library = torch.library.Library("grouppose", "DEF")  # noqa: TOR901 - lives as long as the process
 
 
@@ -197,15 +198,15 @@ def msda(
         locations: (B, Q, H, L, P, 2) x, y in [0, 1] of the level. Keep them in float32: 16 bits
             are half a pixel off at a width of 134.
         weights: (B, Q, H, L, P).
-        backend: one of the names that `backend` returns; None picks the fastest.
+        backend: one of `grouppose.ops.backends.NAMES`; None picks the fastest.
 
     Returns:
         (B, Q, H * D) of value's dtype; differentiable once with respect to every tensor.
     """
     _check(value, level_shapes, locations, weights)
     kind, variant = backends.choose(value.device, value.dtype, backend)
-    if kind == "reference":
-        return msda_reference(value, level_shapes, locations, weights)
+    if kind in _PLAIN:
+        return _PLAIN[kind](value, level_shapes, locations, weights)
     precise = _precise(value.dtype)
     ops = torch.ops.grouppose
     return (ops.msda_triton if kind == "triton" else ops.msda)(
@@ -233,7 +234,7 @@ def msda_fused(
         reference: (B, Q, L, 2) x, y in [0, 1] of each level.
         offsets: (B, Q, H, L, P, 2) x, y in pixels of each level.
         logits: (B, Q, H, L, P).
-        backend: one of the names that `backend` returns; None picks the fastest.
+        backend: one of `grouppose.ops.backends.NAMES`; None picks the fastest.
 
     Returns:
         (B, Q, H * D) of value's dtype; differentiable once with respect to every tensor.
@@ -245,8 +246,9 @@ def msda_fused(
             f"reference is {tuple(reference.shape)}; offsets ask for (B, Q, L, 2) = {expected}"
         )
     kind, variant = backends.choose(value.device, value.dtype, backend)
-    if kind == "reference":
-        return msda_fused_reference(value, level_shapes, reference, offsets, logits)
+    if kind in _PLAIN:
+        form = _PLAIN[kind]
+        return msda_fused_reference(value, level_shapes, reference, offsets, logits, form)
     precise = _precise(value.dtype)
     narrow = value.dtype if offsets.dtype == logits.dtype == value.dtype else precise
     ops = torch.ops.grouppose

@@ -1,10 +1,11 @@
 """Multi-scale deformable attention in plain PyTorch: runs anywhere, and every kernel is compared
-with it. Half precision is computed in float32.
+with it. Half precision is computed in float32. There are two forms, for exported models: by
+grid_sample, and by indices for the runtimes that get grid_sample wrong.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -28,8 +29,7 @@ def msda_reference(
     dtype = torch.promote_types(value.dtype, torch.float32)
     batch, _, heads, channels = value.shape
     queries = locations.shape[1]
-    # All beyond [-1, 2] is outside, whatever the level's size; Inf would become NaN on the way.
-    places = torch.nan_to_num(locations.to(dtype), nan=-1.0, posinf=2.0, neginf=-1.0).clamp(-1, 2)
+    places = _bounded(locations.to(dtype))
     grids = (2 * places - 1).transpose(1, 2).flatten(0, 1)  # (B * H, Q, L, P, 2)
     shares = weights.to(dtype).transpose(1, 2).flatten(0, 1)  # (B * H, Q, L, P)
     maps = value.to(dtype).split([h * w for h, w in level_shapes], dim=1)
@@ -41,6 +41,51 @@ def msda_reference(
         out = out + (sampled * shares[:, None, :, level]).sum(-1)
     out = out.view(batch, heads * channels, queries).transpose(1, 2)
     return out.contiguous().to(value.dtype)
+
+
+def msda_gather(
+    value: Tensor, level_shapes: Sequence[tuple[int, int]], locations: Tensor, weights: Tensor
+) -> Tensor:
+    """`msda_reference` without grid_sample: the four pixels around a place are rows of `value`."""
+    dtype = torch.promote_types(value.dtype, torch.float32)
+    batch, positions, heads, channels = value.shape
+    # a place of value's (B, S, H) is a row; one more, of zeros, stands for all that is outside
+    rows = F.pad(value.to(dtype).reshape(-1, channels), (0, 0, 0, 1))
+    picture = torch.arange(batch, device=value.device)[:, None, None, None, None]
+    head = torch.arange(heads, device=value.device)[:, None, None]
+    places, weights = _bounded(locations.to(dtype)), weights.to(dtype)
+
+    out = value.new_zeros((batch, locations.shape[1], heads, channels), dtype=dtype)
+    start = 0
+    for level, (h, w) in enumerate(level_shapes):
+        position, inside, shares = _corners(places[:, :, :, level], h, w)  # (B, Q, H, P, 4)
+        row = (picture * positions + start + position) * heads + head
+        sampled = F.embedding(torch.where(inside, row, batch * positions * heads), rows)
+        shares = shares * weights[:, :, :, level, :, None]
+        out = out + (sampled * shares[..., None]).sum((3, 4))
+        start = start + h * w
+    return out.flatten(2).to(value.dtype)
+
+
+def _bounded(locations: Tensor) -> Tensor:
+    """All beyond [-1, 2] is outside, whatever the level's size; Inf would become NaN later."""
+    return torch.nan_to_num(locations, nan=-1.0, posinf=2.0, neginf=-1.0).clamp(-1, 2)
+
+
+def _corners(places: Tensor, height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The four pixels around places (..., 2) of a level.
+
+    Returns:
+        Each (..., 4): position in the level, whether it is inside, bilinear weight.
+    """
+    x, y = (places * level_sizes([(height, width)], places)[0] - 0.5).unbind(-1)
+    left, top = x.floor(), y.floor()
+    column = torch.stack((left, left + 1, left, left + 1), -1)
+    row = torch.stack((top, top, top + 1, top + 1), -1)
+    shares = (1 - (x[..., None] - column).abs()) * (1 - (y[..., None] - row).abs())
+    column, row = column.long(), row.long()
+    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    return row * width + column, inside, shares
 
 
 def level_sizes(level_shapes: Sequence[tuple[int, int]], like: Tensor) -> Tensor:
@@ -80,7 +125,8 @@ def msda_fused_reference(
     reference: Tensor,
     offsets: Tensor,
     logits: Tensor,
+    form: Callable[..., Tensor] = msda_reference,
 ) -> Tensor:
-    """`msda_reference` at `sampling_points`; (B, Q, H * D)."""
+    """`form` at `sampling_points`; (B, Q, H * D)."""
     locations, weights = sampling_points(level_shapes, reference, offsets, logits)
-    return msda_reference(value, level_shapes, locations, weights)
+    return form(value, level_shapes, locations, weights)

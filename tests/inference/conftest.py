@@ -11,11 +11,16 @@ from tests.small import SMALL
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
+    return save_small_model(tmp_path_factory.mktemp("weights"))
+
+
+def save_small_model(folder, **changes):
+    """A file of random weights with 17 keypoints whose heads move them."""
     torch.manual_seed(0)
-    model = grouppose.build_model("grouppose", **SMALL | {"num_body_points": 17})
+    model = grouppose.build_model("grouppose", **SMALL | {"num_body_points": 17} | changes)
     for head in (*model.pose_embed, model.transformer.enc_pose_embed):
         torch.nn.init.normal_(head.layers[-1].weight, std=0.3)
-    path = tmp_path_factory.mktemp("weights") / "model.safetensors"
+    path = folder / "model.safetensors"
     grouppose.save_weights(model, path)
     return path
 

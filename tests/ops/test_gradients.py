@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from grouppose.ops import msda, msda_fused
+from grouppose.ops.backends import PLAIN
 from grouppose.ops.reference import msda_fused_reference, msda_reference
 from tests.ops.problems import KERNELS, assert_close, make_problem, run
 
@@ -15,7 +16,7 @@ every_form = pytest.mark.parametrize("form", FORMS)
 
 
 @every_form
-@pytest.mark.parametrize("backend", [*KERNELS, "reference"])
+@pytest.mark.parametrize("backend", [*KERNELS, *PLAIN])
 def test_finite_differences(form, backend):
     p = make_problem([(3, 4), (1, 2)], batch=1, queries=2, channels=3, points=2)
     tensors = getattr(p, form)

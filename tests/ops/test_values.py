@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from grouppose.ops import msda, msda_fused
-from grouppose.ops.backends import cpu_variants
+from grouppose.ops.backends import PLAIN, cpu_variants
 from grouppose.ops.reference import msda_fused_reference, msda_reference
 from tests.ops.problems import KERNELS, assert_close, by_definition, make_problem, run
 
-BACKENDS = [*KERNELS, "reference"]
+BACKENDS = [*KERNELS, *PLAIN]
 every_backend = pytest.mark.parametrize("backend", BACKENDS)
 
 

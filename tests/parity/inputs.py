@@ -21,7 +21,7 @@ from grouppose.layers.deformable import MSDeformAttn
 from grouppose.ops import backends
 
 HEADS, LEVELS = 8, 4
-BACKENDS = (None, "reference", *backends.cpu_variants())  # of the operator; None: the fastest
+BACKENDS = (None, *backends.PLAIN, *backends.cpu_variants())  # of the operator; None: the fastest
 _NORM = re.compile(r"(norm\d*|bn\d*|downsample\.1|input_proj\.\d+\.1)\.[a-z_]+$")
 
 

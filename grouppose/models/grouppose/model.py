@@ -182,7 +182,8 @@ class GroupPose(nn.Module):
         shapes = [(level.shape[-2], level.shape[-1]) for level in levels]
         encoding = (self.dim, *self.temperatures)
         if padding is None:
-            flat, valid_ratios = None, torch.ones(len(images), len(shapes), 2, device=images.device)
+            flat = None
+            valid_ratios = images.new_ones(images.shape[0], len(shapes), 2)
             position = [encode_full_grid(*shape, *encoding, images.device) for shape in shapes]
         else:
             masks = [

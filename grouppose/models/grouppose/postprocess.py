@@ -27,6 +27,14 @@ def postprocess(
         keypoints (n, K, 2) x, y in pixels of the original picture; confidence (n, K) in [0, 1],
         see `grouppose.keypoints.agreement`.
     """
+    columns = best_people(outputs, image_sizes, num_select)
+    return [{name: column[b] for name, column in columns.items()} for b in range(len(image_sizes))]
+
+
+def best_people(
+    outputs: dict[str, Tensor], image_sizes: Tensor, num_select: int
+) -> dict[str, Tensor]:
+    """`postprocess` of all pictures at once: one dict whose tensors begin with the axis B."""
     scores = outputs["pred_logits"].float().sigmoid()
     batch, num_queries, num_classes = scores.shape
     if image_sizes.shape != (batch, 2):
@@ -49,4 +57,4 @@ def postprocess(
     if before:
         sigmas = torch.tensor(skeleton_of(num_keypoints).sigmas, device=scores.device)
         columns["confidence"] = agreement(keypoints, before[0], sigmas)
-    return [{name: column[b] for name, column in columns.items()} for b in range(batch)]
+    return columns
