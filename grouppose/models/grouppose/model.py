@@ -183,7 +183,8 @@ class GroupPose(nn.Module):
         encoding = (self.dim, *self.temperatures)
         if padding is None:
             flat = None
-            valid_ratios = images.new_ones(images.shape[0], len(shapes), 2)
+            shape = (images.shape[0], len(shapes), 2)
+            valid_ratios = torch.ones(shape, device=images.device)
             position = [encode_full_grid(*shape, *encoding, images.device) for shape in shapes]
         else:
             masks = [
