@@ -27,6 +27,7 @@ _READ = re.compile(
 )
 _WRITE = re.compile(r"/gradio_api/(upload|queue/join|reset/?|cancel)$")
 _QUESTION = 1 << 20  # bytes that a request may have beside what it uploads
+DRAINED = 64 << 20  # bytes of a body too long that are read and dropped
 _HEADERS = {
     "content-security-policy": (
         "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
@@ -71,6 +72,7 @@ class Guard:
                 receive = await self._checked(scope, receive)
             await self.app(scope, receive, _with_headers(send))
         except Refused as refusal:
+            await _drain(receive)
             await _refuse(send, refusal)
 
     async def _checked(self, scope: Message, receive: Receive) -> Receive:
@@ -135,6 +137,15 @@ async def _read(receive: Receive) -> bytes:
         parts.append(message.get("body", b""))
         more = message.get("more_body", False)
     return b"".join(parts)
+
+
+async def _drain(receive: Receive) -> None:
+    """Reads on, within reason: many clients look for an answer only when all is sent."""
+    seen, more = 0, True
+    while more and seen < DRAINED:
+        message = await receive()
+        seen += len(message.get("body", b""))
+        more = message.get("more_body", False)
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:

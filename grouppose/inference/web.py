@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from grouppose.errors import InputError
-from grouppose.inference.guard import Guard, Refused
+from grouppose.inference.guard import DRAINED, Guard, Refused
 from grouppose.inference.predictor import Predictor
 from grouppose.inference.results import Result
 from grouppose.inference.uploads import Limits, delete_older, examine
@@ -228,15 +228,16 @@ async def _receive(request: Request, file: Any, limits: Limits) -> None:
     try:
         while part := await asyncio.wait_for(anext(parts, b""), _PATIENCE):
             size += len(part)
-            if size > limits.bytes:
-                raise Refused(
-                    413, f"the picture has more than {limits.megabytes:g} MB; make it smaller"
-                )
-            file.write(part)
+            if size > limits.bytes + DRAINED:
+                break
+            if size <= limits.bytes:
+                file.write(part)
     except asyncio.TimeoutError as error:
         raise Refused(408, f"nothing came for {_PATIENCE} s") from error
     except ClientDisconnect as error:
         raise Refused(400, "the request broke off") from error
+    if size > limits.bytes:
+        raise Refused(413, f"the picture has more than {limits.megabytes:g} MB; make it smaller")
     if size == 0:
         raise Refused(400, "the request is empty; send the bytes of a picture")
     file.flush()
