@@ -72,7 +72,6 @@ class Guard:
                 receive = await self._checked(scope, receive)
             await self.app(scope, receive, _with_headers(send))
         except Refused as refusal:
-            await _drain(receive)
             await _refuse(send, refusal)
 
     async def _checked(self, scope: Message, receive: Receive) -> Receive:
@@ -86,7 +85,10 @@ class Guard:
             return receive
         if method != "POST" or not _WRITE.match(path):
             raise Refused(404, f"there is nothing at {path}")
-        _check_length(scope, _QUESTION + (self.largest_upload if path == _UPLOAD else 0))
+        length, most = _length(scope), _QUESTION + (self.largest_upload if path == _UPLOAD else 0)
+        if length > most:
+            await _drain(receive)
+            raise Refused(413, f"the request has {length / 1e6:.1f} MB, too many")
         if path != _JOIN:
             return receive
         body = await _read(receive)
@@ -119,13 +121,12 @@ def _named_files(body: bytes) -> Iterator[str]:
             waiting.extend(item)
 
 
-def _check_length(scope: Message, most: int) -> None:
-    """A body never has more bytes than its header says."""
+def _length(scope: Message) -> int:
+    """Bytes of the body: it never has more than its header says."""
     length = dict(scope["headers"]).get(b"content-length", b"")
     if not length.isdigit():
         raise Refused(411, "the request does not say its length")
-    if int(length) > most:
-        raise Refused(413, f"the request has {int(length) / 1e6:.1f} MB, too many")
+    return int(length)
 
 
 async def _read(receive: Receive) -> bytes:

@@ -21,6 +21,7 @@ from grouppose.inference.writer import WEBM, Writer
 from grouppose.version import __version__
 
 if TYPE_CHECKING:
+    from grouppose.inference.uploads import Limits
     from grouppose.inference.web import Service
 
 _SURE = 0.5  # confidence from which a keypoint counts as certain
@@ -43,7 +44,7 @@ def look() -> dict[str, Any]:
         font=["system-ui", "sans-serif"],
         font_mono=["ui-monospace", "monospace"],
         radius_size=gr.themes.sizes.radius_lg,
-    )
+    ).set(body_text_color_subdued="*neutral_500", body_text_color_subdued_dark="*neutral_400")
     return {"theme": theme, "css": _STYLE}
 
 
@@ -137,8 +138,9 @@ def _people_of_picture(result: Result) -> str:
         x0, y0, x1, y1 = result.boxes[i].round().astype(int)
         confidence = result.keypoints.confidence[i]
         sure = f"{int((confidence >= _SURE).sum())} of {len(confidence)}"
-        rows.append([_swatch(i), f"{score:.2f}", f"{x0}, {y0}", f"{x1 - x0} x {y1 - y0}", sure])
-    header = ["Person", "Score", "Place", "Size", "Sure keypoints"]
+        size = f"{x1 - x0} x {y1 - y0}"
+        rows.append([_swatch(i, i + 1), f"{score:.2f}", f"{x0}, {y0}", size, sure])
+    header = ["Person", "Score", "Left, top", "Size", "Sure keypoints"]
     return _table(_count(len(result)), header, rows)
 
 
@@ -150,7 +152,7 @@ def _people_of_video(results: Sequence[Result]) -> str:
     rate = results[0].rate if results else 1.0
     rows = [
         [
-            _swatch(number),
+            _swatch(number, number),
             f"{max(score for _, score in found):.2f}",
             f"{found[0][0] / rate:.1f} s",
             f"{found[-1][0] / rate:.1f} s",
@@ -164,12 +166,12 @@ def _people_of_video(results: Sequence[Result]) -> str:
 
 
 def _count(people: int) -> str:
-    return {0: "Nobody", 1: "1 person"}.get(people, f"{people} people")
+    return {0: "Nobody found", 1: "1 person"}.get(people, f"{people} people")
 
 
-def _swatch(number: int) -> str:
-    """A person's number in the colour of the drawing."""
-    red, green, blue = person_colour(number)
+def _swatch(colour: int, number: int) -> str:
+    """A person's number behind the colour that it has in the drawing."""
+    red, green, blue = person_colour(colour)
     return f'<i style="background: rgb({red}, {green}, {blue})"></i>{number}'
 
 
@@ -210,7 +212,7 @@ def build_page(service: Service, folder: Path, note: str) -> gr.Blocks:
                             image_mode=None,
                             elem_id="camera",
                         )
-                example = gr.Button("Try a drawn example", elem_id="example")
+                example = gr.Button("Try a drawn example", size="md", elem_id="example")
                 threshold = gr.Slider(
                     0,
                     1,
@@ -220,7 +222,6 @@ def build_page(service: Service, folder: Path, note: str) -> gr.Blocks:
                     info="Least score of a person. To a video it applies with the next upload.",
                     elem_id="threshold",
                 )
-                gr.HTML(_limits(limits))
             with gr.Column(scale=3, min_width=300):
                 welcome = gr.HTML(_WELCOME, elem_id="welcome")
                 message = gr.HTML(visible=False, elem_id="message")
@@ -236,8 +237,8 @@ def build_page(service: Service, folder: Path, note: str) -> gr.Blocks:
                     visible=False, interactive=False, label="Poses", loop=True, elem_id="video"
                 )
                 table = gr.HTML(visible=False, elem_id="people")
-                notes = gr.DownloadButton("Download JSON", visible=False, elem_id="json")
-        gr.HTML(_footer())
+                notes = gr.DownloadButton("Download JSON", visible=False, size="md", elem_id="json")
+        gr.HTML(_footer(limits))
         source = gr.State()
         outputs = [source, welcome, message, picture, video, table, notes]
         _connect(finder, upload, camera, example, threshold, outputs)
@@ -260,10 +261,11 @@ def _connect(
         return finder.find(None, 0.0)
 
     shared = {"outputs": outputs, "api_visibility": "private", "concurrency_id": "find"}
-    upload.upload(find, [upload, threshold], show_progress_on=upload, **shared)
+    here = {"scroll_to_output": True, **shared}  # on a phone the outputs are far below
+    upload.upload(find, [upload, threshold], show_progress_on=upload, **here)
     upload.clear(clear, **shared)
-    camera.input(find, [camera, threshold], show_progress_on=camera, **shared)
-    example.click(find_example, [threshold], show_progress="minimal", **shared)
+    camera.input(find, [camera, threshold], show_progress_on=camera, **here)
+    example.click(find_example, [threshold], show_progress="minimal", **here)
     threshold.change(
         finder.find_again,
         [outputs[0], threshold],
@@ -274,7 +276,8 @@ def _connect(
 
 
 def _header(note: str) -> str:
-    text = f'<p class="note">{html.escape(note)}</p>' if note else ""
+    note = html.escape(note).replace("--weights FILE", "<code>--weights FILE</code>")
+    text = f'<p class="note">{note}</p>' if note else ""
     return (
         "<header><h1>grouppose</h1><p>The keypoints of every person in a picture or a short video."
         f"</p>{text}</header>"
@@ -288,16 +291,11 @@ _WELCOME = f"""<div class="welcome">{_FIGURE}
 <li>No picture at hand? Try the drawn example.</li></ol></div>"""
 
 
-def _limits(limits: Any) -> str:
+def _footer(limits: Limits) -> str:
     return (
-        f'<p class="limits">JPEG, PNG, WebP, GIF, BMP, TIFF, MP4, MOV, WebM, AVI or MKV, up to '
+        "<footer><p>Takes JPEG, PNG, WebP, GIF, BMP, TIFF, MP4, MOV, WebM, AVI and MKV; up to "
         f"{limits.megabytes:g} MB, {limits.megapixels:g} megapixels, {limits.seconds:g} seconds. "
-        "Files are computed by this server and deleted after ten minutes.</p>"
-    )
-
-
-def _footer() -> str:
-    return (
-        f"<footer>grouppose {__version__}. For programs: "
-        "<code>POST /api/predict</code>, <code>GET /api/health</code>.</footer>"
+        "This server computes them, keeps them for ten minutes and passes them on to nobody.</p>"
+        f"<p>grouppose {__version__}. For programs: <code>POST /api/predict</code>, "
+        "<code>GET /api/health</code>.</p></footer>"
     )

@@ -10,7 +10,7 @@ import urllib.request
 
 from grouppose.inference.web import Service, build_app, server
 
-LIMITS = {"megabytes": 0.2, "megapixels": 0.1, "seconds": 2, "waiting": 2}
+LIMITS = {"megabytes": 0.5, "megapixels": 0.15, "seconds": 2, "waiting": 2}
 
 
 class Running:

@@ -73,8 +73,8 @@ def test_the_api_gives_what_the_predictor_finds_and_keeps_no_file(site, weights,
         ("/api/predict", b"no picture", {}, 422, "this is no picture that can be read"),
         ("/api/predict", b"/etc/passwd", {}, 422, "this is no picture that can be read"),
         ("/api/predict", b"", {}, 400, "the request is empty"),
-        ("/api/predict", b"x" * 200_001, {}, 413, "more than 0.2 MB; make it smaller"),
-        ("/api/predict", b"x" * 9_000_000, {}, 413, "more than 0.2 MB; make it smaller"),
+        ("/api/predict", b"x" * 500_001, {}, 413, "more than 0.5 MB; make it smaller"),
+        ("/api/predict", b"x" * 9_000_000, {}, 413, "more than 0.5 MB; make it smaller"),
         ("/api/predict?threshold=high", b"x", {}, 400, "threshold is 'high', expected a number"),
         ("/api/predict?threshold=nan", b"x", {}, 400, "threshold is 'nan', expected a number"),
         ("/api/predict", b"x", {"content-type": "multipart/form-data"}, 415, "no form"),
@@ -93,9 +93,9 @@ def test_broken_and_large_pictures_are_named(site, picture, tmp_path):
     status, _, content = site.call("/api/predict", data[: len(data) // 2])
     assert status == 422 and "the picture cannot be read as a picture" in content["error"]
     assert str(site.folder) not in content["error"]
-    large = write(tmp_path / "large.png", np.zeros((400, 300, 3), np.uint8))
+    large = write(tmp_path / "large.png", np.zeros((400, 380, 3), np.uint8))
     status, _, content = site.call("/api/predict", Path(large).read_bytes())
-    assert status == 422 and "300 x 400, at most 0.1 megapixels" in content["error"]
+    assert status == 422 and "380 x 400, at most 0.15 megapixels" in content["error"]
 
 
 def test_a_full_queue_refuses_and_loses_nobody(site, picture):
@@ -228,7 +228,7 @@ def test_a_file_that_was_not_uploaded_is_never_opened(site, tmp_path):
     for path in (str(tmp_path / "secret.png"), "http://example.com/a.png", 7, f"{site.folder}/.."):
         status, content = ask(site, as_file(path), 0.0)
         assert status == 403 and "only files that were uploaded here" in content["error"]
-    assert upload(site, "a.png", b"x" * 1_500_000)[0] == 413
+    assert upload(site, "a.png", b"x" * 2_000_000)[0] == 413
 
 
 def test_the_example_and_an_empty_field(site):
