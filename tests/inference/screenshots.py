@@ -10,6 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from grouppose import demo
@@ -34,12 +35,14 @@ def main(folder):
                 page = browser.new_page(**view)
                 page.goto(site.url)
                 page.get_by_text("Nothing to show yet").wait_for()
-                page.screenshot(path=folder / f"{name}-empty.png", full_page=True)
                 page.locator("#upload input[type=file]").set_input_files(demo.PICTURE)
                 page.locator("#people tbody tr").first.wait_for()
                 page.locator("#picture img").evaluate("image => image.decode()")
                 page.wait_for_timeout(500)  # until what fades has faded
                 page.screenshot(path=folder / f"{name}.png", full_page=True)
+                with Image.open(folder / f"{name}.png") as picture:
+                    small = picture.convert("RGB").quantize(256)
+                small.save(folder / f"{name}.png", optimize=True)
                 page.close()
         browser.close()
 
