@@ -1,6 +1,6 @@
 """Files of weights: our own and the published ones, read without running code from them.
 
-    python -m grouppose.checkpoints convert IN OUT [--to published]
+    python -m grouppose.checkpoints convert IN OUT [--to published] [--dtype float16]
 
 Names inside the library are those of the published checkpoints, less the second copy of the heads
 under `transformer.decoder.` and the index tables of Swin, which follow from the window size.
@@ -280,14 +280,23 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def convert(source: Path, target: Path, to: str = "own") -> str:
-    """Rewrites a file of weights as ours (safetensors) or as published; tensors stay as they are.
+def convert(source: Path, target: Path, to: str = "own", dtype: str | None = None) -> str:
+    """Rewrites a file of weights as ours (safetensors) or as published.
+
+    Args:
+        source: ours or published.
+        target: to write.
+        to: "own" or "published".
+        dtype: "float16", "bfloat16" or "float32" for all weights; None: tensors stay as they are.
 
     Returns:
         A line that says what was written.
     """
     content = read_checkpoint(source)
     state, settings = content["model"], content[_SETTINGS]
+    if dtype is not None:
+        kind = getattr(torch, dtype)
+        state = {k: v.to(kind) if v.is_floating_point() else v for k, v in state.items()}
     settings = {**settings, **infer_settings(state)}
     if to == "published":
         if target.suffix == ".safetensors":
@@ -319,9 +328,10 @@ def main(argv: list[str] | None = None) -> int:
     command.add_argument("source", type=Path, metavar="IN")
     command.add_argument("target", type=Path, metavar="OUT")
     command.add_argument("--to", choices=("own", "published"), default="own")
+    command.add_argument("--dtype", choices=("float16", "bfloat16", "float32"))
     args = parser.parse_args(argv)
     try:
-        line = convert(args.source, args.target, args.to)
+        line = convert(args.source, args.target, args.to, args.dtype)
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1

@@ -13,6 +13,8 @@ from torch.nn import functional
 
 from grouppose.errors import InputError, MissingFileError
 
+_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+
 
 def read_picture(path: str | Path, stated_size: tuple[int, int] | None = None) -> Tensor:
     """Reads a picture as (3, h, w) uint8 RGB.
@@ -38,7 +40,7 @@ def read_picture(path: str | Path, stated_size: tuple[int, int] | None = None) -
         ) from error
     except InputError:
         raise
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+    except _UNREADABLE as error:
         raise InputError(
             f"{path} cannot be read as a picture ({error}); replace the file or leave it out"
         ) from error
@@ -94,7 +96,10 @@ def resize_picture(image: Tensor, size: tuple[int, int]) -> Tensor:
 
 def as_rgb(picture: Image.Image) -> Tensor:
     """A PIL picture of any kind, as its EXIF rotation shows it: (3, h, w) uint8 RGB."""
-    return _as_tensor(_rgb(ImageOps.exif_transpose(picture)))
+    try:
+        return _as_tensor(_rgb(ImageOps.exif_transpose(picture)))
+    except _UNREADABLE as error:  # PIL decodes when the pixels are asked for
+        raise InputError(f"the picture cannot be decoded ({error}); replace it") from error
 
 
 def _as_tensor(picture: Image.Image) -> Tensor:

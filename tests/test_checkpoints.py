@@ -106,6 +106,18 @@ def test_weights_of_another_model_say_which_setting_to_change(built, stored, mes
         grouppose.load_weights(small(**built), small(**stored).state_dict())
 
 
+def test_half_the_bytes_keep_every_number_to_11_bits(tmp_path):
+    model = small()
+    grouppose.save_weights(model, tmp_path / "whole.safetensors")
+    half = tmp_path / "half.safetensors"
+    assert main(["convert", f"{tmp_path}/whole.safetensors", str(half), "--dtype", "float16"]) == 0
+    assert half.stat().st_size < 0.6 * (tmp_path / "whole.safetensors").stat().st_size
+    loaded = grouppose.load_model(half).state_dict()
+    for name, value in model.state_dict().items():
+        assert loaded[name].dtype == value.dtype
+        torch.testing.assert_close(loaded[name], value, rtol=2**-11, atol=1e-7)
+
+
 class _Payload:
     def __reduce__(self):
         return os.system, ("touch loaded",)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,9 @@ from grouppose.errors import InputError, UserError
 
 if TYPE_CHECKING:  # imported inside functions, so that --help answers at once
     from grouppose.inference.predictor import Predictor
-    from grouppose.inference.results import Result
+
+
+_WEIGHTS = "checkpoint; without it the demo's, which knows drawn people only"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     predict.set_defaults(run=run_predict)
     add = predict.add_argument
     add("source", help="picture, video, folder, pattern, or a camera's number")
-    add("--weights", required=True, metavar="FILE", help="checkpoint")
+    add("--weights", metavar="FILE", help=_WEIGHTS)
     add("--out", type=Path, default=Path("predictions"), metavar="DIR", help="what is drawn")
     add("--json", action="store_true", help="also write DIR/predictions.json in COCO's format")
     add("--track", action="store_true", help="keep people's numbers through a video")
@@ -67,6 +68,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--out", type=Path, metavar="FILE", help="default: the checkpoint's name, here")
     add("--quiet", action="store_true", help="only the report")
 
+    _add_serve(commands.add_parser("serve", help="a web page and a JSON API that find poses"))
+
     info = commands.add_parser("info", help="settings and size of a checkpoint")
     info.set_defaults(run=run_info)
     info.add_argument("file", metavar="FILE")
@@ -76,12 +79,57 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_serve(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=run_serve)
+    add = parser.add_argument
+    add("--weights", metavar="FILE", help=_WEIGHTS)
+    add("--host", default="127.0.0.1", help="0.0.0.0: everybody in the network may use the page")
+    add("--port", type=int, default=7860, help="0: any that is free")
+    add("--threshold", type=float, default=0.3, help="where the slider begins")
+    add("--size", type=int, metavar="PIXELS", help="shorter side to resize to")
+    add("--device", default="auto", help="auto, cpu or cuda")
+    add("--dtype", default="float32", help="float32, bfloat16 or float16")
+    add("--max-megabytes", type=float, default=20, help="of a file")
+    add("--max-megapixels", type=float, default=40, help="of a picture")
+    add("--max-seconds", type=float, default=20, help="of a video")
+    add("--max-waiting", type=int, default=32, help="requests in the queue; more are refused")
+
+
+def _weights(given: argparse.Namespace) -> tuple[str | Path, str]:
+    """The weights that were asked for, or the demo's and what there is to know about them."""
+    if given.weights:
+        return given.weights, ""
+    from grouppose import demo
+
+    sys.stderr.write(f"{demo.NOTE}\n")
+    return demo.WEIGHTS, demo.NOTE
+
+
+def run_serve(given: argparse.Namespace) -> int:
+    """Serves the web page until it is stopped."""
+    from grouppose.inference.predictor import Predictor
+    from grouppose.inference.uploads import Limits
+    from grouppose.inference.web import serve
+
+    limits = Limits(given.max_megabytes, given.max_megapixels, given.max_seconds, given.max_waiting)
+    weights, note = _weights(given)
+    predictor = Predictor(
+        weights,
+        device=given.device,
+        dtype=given.dtype,
+        threshold=given.threshold,
+        size=given.size,
+    )
+    serve(predictor, given.host, given.port, limits, note)
+    return 0
+
+
 def run_predict(given: argparse.Namespace) -> int:
     """Predicts with a checkpoint; see `predict_into`."""
     from grouppose.inference.predictor import Predictor
 
     predictor = Predictor(
-        given.weights,
+        _weights(given)[0],
         device=given.device,
         dtype=given.dtype,
         threshold=given.threshold,
@@ -116,6 +164,8 @@ def predict_into(
     """
     from tqdm import tqdm
 
+    from grouppose.inference.writer import Writer
+
     folder.mkdir(parents=True, exist_ok=True)
     pictures = people = 0
     with Writer(folder, with_json) as writer:
@@ -132,98 +182,6 @@ def predict_into(
     if not quiet:
         print(f"{people} people in {pictures} pictures; see {folder}")  # noqa: T201
     return 1 if predictor.failed else 0
-
-
-class Writer:
-    """Writes drawn pictures, one mp4 a video, and all people as COCO's JSON.
-
-    Args:
-        folder: that exists.
-        with_json: also write predictions.json.
-    """
-
-    def __init__(self, folder: Path, with_json: bool) -> None:
-        self.folder, self.with_json = folder, with_json
-        self.images: list[dict[str, Any]] = []
-        self.annotations: list[dict[str, Any]] = []
-        self.names: list[str] | None = None
-        self._video: Any = None
-        self._video_of = ""
-        self._taken: set[str] = set()
-
-    def __enter__(self) -> Writer:
-        return self
-
-    def __exit__(self, kind: type | None, *rest: object) -> None:
-        self._close_video()
-        if self.with_json and kind is None:
-            self._write_json()
-
-    def add(self, result: Result) -> Any:
-        """Draws a result, writes it, and gives the drawn picture (H, W, 3) RGB."""
-        drawn = result.plot()
-        if result.rate:
-            self._frame(result, drawn)
-        else:
-            result.save(self.folder / self._free_name(result))
-        self._note(result)
-        return drawn
-
-    def _free_name(self, result: Result) -> str:
-        """The file's own name, as a format that can be written, and never twice."""
-        stem = Path(result.path).stem or "picture"
-        if result.frame:
-            stem += f"_{result.frame}"
-        ending = Path(result.path).suffix.lower()
-        ending = ending if ending in (".jpg", ".jpeg", ".png", ".webp") else ".png"
-        name, number = stem + ending, 1
-        while name in self._taken:
-            number += 1
-            name = f"{stem}_{number}{ending}"
-        self._taken.add(name)
-        return name
-
-    def _frame(self, result: Result, drawn: Any) -> None:
-        import cv2
-
-        if self._video_of != result.path:
-            self._close_video()
-            path = self.folder / f"{Path(result.path).stem}.mp4"
-            size = (drawn.shape[1], drawn.shape[0])
-            code = cv2.VideoWriter_fourcc(*"mp4v")
-            self._video = cv2.VideoWriter(str(path), code, result.rate, size)
-            self._video_of = result.path
-            if not self._video.isOpened():
-                raise InputError(f"could not write {path}; this OpenCV writes no mp4")
-        self._video.write(drawn[..., ::-1])
-
-    def _close_video(self) -> None:
-        if self._video is not None:
-            self._video.release()
-            self._video, self._video_of = None, ""
-
-    def _note(self, result: Result) -> None:
-        if not self.with_json:
-            return
-        self.names = list(result.skeleton.names)
-        number = len(self.images) + 1
-        height, width = result.keypoints.size
-        image = {"id": number, "file_name": result.path, "height": height, "width": width}
-        self.images.append({**image, "frame": result.frame})
-        for person in result.to_coco(number):
-            person["id"] = len(self.annotations) + 1
-            person["num_keypoints"] = len(self.names)
-            self.annotations.append(person)
-
-    def _write_json(self) -> None:
-        category = {"id": 1, "name": "person", "keypoints": self.names or []}
-        content = {
-            "images": self.images,
-            "annotations": self.annotations,
-            "categories": [category],
-        }
-        path = self.folder / "predictions.json"
-        path.write_text(json.dumps(content), encoding="utf-8")
 
 
 def _show(drawn: Any) -> bool:

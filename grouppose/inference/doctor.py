@@ -13,6 +13,7 @@ from grouppose.version import __version__
 
 EXTRAS = {  # package: what it is for
     "supervision": "Result.to_supervision",
+    "gradio": "grouppose serve",
     "pycocotools": "training and evaluation",
     "faster-coco-eval": "training and evaluation",
     "addict": "config files",

@@ -19,6 +19,7 @@ from grouppose.pictures import as_rgb, read_picture
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
+_USUAL, _FASTEST = 25.0, 240.0  # pictures a second
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,8 @@ def _from_video(place: str | int, name: str) -> Iterator[Frame]:
         if not video.isOpened():
             raise InputError(f"{name} cannot be opened as a video; is it one, or in use elsewhere?")
         rate = video.get(cv2.CAP_PROP_FPS)
+        if not 0 < rate <= _FASTEST:  # browsers' recordings say 1000, some files nothing
+            rate = _USUAL
         count = max(0, int(video.get(cv2.CAP_PROP_FRAME_COUNT)))
         number = 0
         while True:

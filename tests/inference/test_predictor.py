@@ -1,3 +1,6 @@
+import io
+
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -140,6 +143,27 @@ def test_a_video_streams_frame_by_frame(weights, tmp_path):
     (tmp_path / "b.mp4").write_text("no video")
     with pytest.raises(InputError, match="cannot be opened as a video"):
         list(predictor(weights)(tmp_path / "b.mp4"))
+
+
+@pytest.mark.parametrize(("said", "rate"), [(0, 25), (1000, 25), (float("nan"), 25), (60, 60)])
+def test_a_video_that_says_no_sensible_rate_has_the_usual_one(tmp_path, monkeypatch, said, rate):
+    write_video(tmp_path / "a.mp4", count=1)
+
+    class Video(cv2.VideoCapture):
+        def get(self, key):
+            return said if key == cv2.CAP_PROP_FPS else super().get(key)
+
+    monkeypatch.setattr(cv2, "VideoCapture", Video)
+    (frame,) = frames(str(tmp_path / "a.mp4"))
+    assert frame.rate == rate
+
+
+def test_a_pil_picture_that_breaks_off_is_named(weights):
+    stored = io.BytesIO()
+    Image.fromarray(noise()).save(stored, "PNG")
+    broken = Image.open(io.BytesIO(stored.getvalue()[:2000]))
+    with pytest.raises(InputError, match="the picture cannot be decoded"):
+        list(predictor(weights)(broken))
 
 
 def test_flip_test_does_not_care_which_way_round_a_picture_is(weights):

@@ -4,12 +4,19 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
 import torch
 
 ROOT = Path(__file__).parents[2]
+DATA = {
+    "grouppose/demo/people.safetensors",
+    "grouppose/demo/people.png",
+    "grouppose/demo/README.md",
+    "grouppose/inference/page.css",
+}
 COMPILER = next((c for c in ("c++", "g++", "clang++") if shutil.which(c)), None)
 
 
@@ -97,6 +104,16 @@ def test_source_distribution_holds_the_sources(tree):
     expected = {p.relative_to(ROOT) for p in (ROOT / "grouppose/ops/csrc").rglob("*.*")}
     assert expected == {p.relative_to(root) for p in (root / "grouppose/ops/csrc").rglob("*.*")}
     assert (root / "setup.py").exists()
+    assert DATA <= {str(p.relative_to(root)) for p in (root / "grouppose").rglob("*")}
+
+
+def test_wheel_holds_the_data_and_no_sources_of_tests(tree):
+    result = setup(tree, "bdist_wheel", GROUPPOSE_BUILD="none")
+    assert result.returncode == 0, result.stderr
+    (wheel,) = (tree / "dist").glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    assert DATA <= names and not [name for name in names if name.startswith("tests/")]
 
 
 @pytest.mark.skipif(COMPILER is None, reason="no C++ compiler")

@@ -1,0 +1,54 @@
+"""A server of the page in a thread of the test, and requests to it."""
+
+import contextlib
+import json
+import socket
+import threading
+import time
+import urllib.error
+import urllib.request
+
+from grouppose.inference.web import Service, build_app, server
+
+LIMITS = {"megabytes": 0.5, "megapixels": 0.15, "seconds": 2, "waiting": 2}
+
+
+class Running:
+    """What a test needs to know of a server: url, service, folder of uploads."""
+
+    def __init__(self, url, service, folder):
+        self.url, self.service, self.folder = url, service, folder
+
+    def call(self, path, data=None, headers=None, method=None):
+        """Status, headers and body; JSON is read."""
+        request = urllib.request.Request(self.url + path, data, headers or {}, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=30) as reply:
+                return reply.status, reply.headers, _content(reply)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.headers, _content(error)
+
+
+def _content(reply):
+    body = reply.read()
+    is_json = reply.headers.get_content_type() == "application/json"
+    return json.loads(body) if is_json else body
+
+
+@contextlib.contextmanager
+def running(predictor, folder, limits, note=""):
+    """Serves until the block ends."""
+    service = Service(predictor, limits)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        app = build_app(service, folder, note)
+        running_server = server(app)
+        thread = threading.Thread(target=running_server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            while not running_server.started:
+                time.sleep(0.01)
+            yield Running(f"http://127.0.0.1:{listener.getsockname()[1]}", service, folder)
+        finally:
+            running_server.should_exit = True
+            thread.join()

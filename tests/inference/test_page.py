@@ -1,0 +1,135 @@
+"""The page in a real Chromium."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from grouppose.inference.predictor import Predictor
+from grouppose.inference.uploads import Limits
+from tests.inference.conftest import noise, write, write_video
+from tests.inference.serving import running
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+if CHROMIUM is None:
+    pytest.skip("there is no chromium on the PATH", allow_module_level=True)
+pytest.importorskip("gradio", reason="the page needs gradio: pip install 'grouppose[web]'")
+sync_api = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
+
+FLAGS = ["--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+PHONE = {"width": 360, "height": 740}
+
+
+@pytest.fixture(scope="module")
+def site(weights, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("uploads")
+    limits = Limits(megabytes=1, megapixels=4, seconds=2)
+    predictor = Predictor(weights, device="cpu", threshold=0.0, size=64)
+    with running(predictor, folder, limits, "a note") as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_api.sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def page(browser, site):
+    """The page, empty; at the end it must have asked nobody else and raised nothing."""
+    opened = browser.new_page(viewport={"width": 1200, "height": 900})
+    opened.set_default_timeout(15_000)
+    asked, errors = [], []
+    opened.on("request", lambda request: asked.append(request.url))
+    opened.on("pageerror", lambda error: errors.append(str(error)))
+    opened.goto(site.url)
+    opened.get_by_text("Nothing to show yet").wait_for()
+    yield opened
+    opened.close()
+    elsewhere = [url for url in asked if not url.startswith((site.url, "data:", "blob:"))]
+    assert len(asked) > 5 and elsewhere == [] and errors == []
+
+
+def choose(page, path):
+    page.locator("#upload input[type=file]").set_input_files(path)
+
+
+def rows(page):
+    page.locator("#people tbody tr").first.wait_for()
+    return page.locator("#people tbody tr").count()
+
+
+def test_a_picture_is_drawn_and_listed_and_follows_the_threshold(page, tmp_path):
+    choose(page, write(tmp_path / "a.png", noise()))
+    page.get_by_text("6 people").wait_for()
+    assert rows(page) == 6
+    size = page.locator("#picture img").evaluate("i => [i.naturalWidth, i.naturalHeight]")
+    assert size == [80, 48]
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download JSON").click()
+    content = json.loads(Path(download.value.path()).read_text())
+    assert len(content["annotations"]) == 6
+    page.locator("#threshold input[type=number]").fill("1")
+    page.get_by_text("Nobody").wait_for()
+    page.get_by_role("button", name="Clear").first.click()
+    page.get_by_text("Nothing to show yet").wait_for()
+
+
+def test_a_video_plays(page, tmp_path):
+    write_video(tmp_path / "a.mp4")
+    choose(page, tmp_path / "a.mp4")
+    page.get_by_text("people in 5 pictures").wait_for()
+    page.wait_for_function("document.querySelector('#video video')?.videoWidth === 80")
+
+
+def test_what_cannot_be_used_gives_a_message(page, tmp_path):
+    (tmp_path / "a.jpg").write_text("no picture")
+    choose(page, tmp_path / "a.jpg")
+    alert = page.get_by_role("alert").filter(has_text="this is no picture that can be read")
+    alert.wait_for()
+    page.get_by_role("button", name="Clear").first.click()
+    (tmp_path / "b.jpg").write_bytes(b"x" * 1_000_001)
+    choose(page, tmp_path / "b.jpg")
+    page.get_by_text("exceed the maximum allowed size").first.wait_for()
+    assert "Traceback" not in page.content()
+
+
+def test_the_keyboard_is_enough(page):
+    page.keyboard.press("Tab")
+    for _ in range(20):
+        if page.evaluate("document.activeElement.closest('#example') !== null"):
+            break
+        page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.get_by_text("6 people").wait_for()
+    slider = page.locator("#threshold input[type=range]")
+    slider.focus()
+    page.keyboard.press("End")
+    page.get_by_text("Nobody").wait_for()
+    page.get_by_role("button", name="Click to upload or drop files").focus()
+    with page.expect_file_chooser():
+        page.keyboard.press("Enter")
+
+
+def test_the_camera_takes_a_picture(page):
+    page.get_by_role("tab", name="Camera").click()
+    page.get_by_text("Click to Access Webcam").click()
+    page.get_by_role("button", name="capture photo").click()
+    page.get_by_text("6 people").wait_for()
+
+
+def test_a_phone_shows_everything_without_scrolling_sideways(page, tmp_path):
+    page.set_viewport_size(PHONE)
+    overflow = "document.documentElement.scrollWidth - window.innerWidth"
+    assert page.evaluate(overflow) <= 0
+    choose(page, write(tmp_path / "a.png", noise()))
+    assert rows(page) == 6
+    assert page.evaluate(overflow) <= 0
+    for name in ("#upload", "#threshold", "#picture", "#people", "#json"):
+        box = page.locator(name).bounding_box()
+        assert box["x"] >= 0 and box["x"] + box["width"] <= PHONE["width"], name
+        assert box["width"] > 200 or name == "#json"
