@@ -63,11 +63,10 @@ class ResNet(nn.Module):
         x = body.layer1(body.maxpool(body.relu(body.bn1(body.conv1(x)))))
         features = []
         for stage in (body.layer2, body.layer3, body.layer4):
-            for block in stage:
-                if self.use_checkpoint and self.training:
-                    x = checkpoint(block, x, use_reentrant=False)
-                else:
-                    x = block(x)
+            if self.use_checkpoint and self.training:
+                x = checkpoint(stage, x, use_reentrant=False)
+            else:
+                x = stage(x)
             features.append(x)
         return features
 

@@ -58,7 +58,7 @@ def build_model(
         dropout: probability.
         pe_temperatureH, pe_temperatureW: temperatures of the picture's position encoding.
         dilation: last ResNet stage dilated at stride 16.
-        use_checkpoint: recompute encoder and backbone blocks in the backward pass (less memory).
+        use_checkpoint: recompute layers and backbone stages in the backward pass (less memory).
         aux_loss: train every decoder layer, not the last alone.
     """
     for name, number in (("num_body_points", num_body_points), ("num_queries", num_queries)):
@@ -77,6 +77,7 @@ def build_model(
     decoder = Decoder(
         [DecoderLayer(*shape, dec_n_points, dim_feedforward, dropout) for _ in range(dec_layers)],
         hidden_dim,
+        use_checkpoint,
     )
     transformer = Transformer(
         encoder=encoder,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from grouppose.keypoints import inverse_sigmoid
 from grouppose.layers.deformable import MSDeformAttn
@@ -79,8 +80,11 @@ class DecoderLayer(nn.Module):
 class Decoder(nn.Module):
     """A stack of `DecoderLayer`s that refines every person's points layer by layer."""
 
-    def __init__(self, layers: Sequence[DecoderLayer], dim: int) -> None:
+    def __init__(
+        self, layers: Sequence[DecoderLayer], dim: int, use_checkpoint: bool = False
+    ) -> None:
         super().__init__()
+        self.use_checkpoint = use_checkpoint
         self.layers = nn.ModuleList(layers)
         self.half_pose_ref_point_head = MLP(dim, dim, dim, 2)
         self.dim = dim
@@ -105,7 +109,11 @@ class Decoder(nn.Module):
             level0 = points * memory.valid_ratios[:, None, None, 0]
             position = self.half_pose_ref_point_head(encode_points(level0, self.dim))
             position = torch.cat((torch.zeros_like(position[:, :, :1]), position), 2)
-            tokens = layer(tokens, position, with_centre(points), memory)
+            places = with_centre(points)
+            if self.use_checkpoint and self.training:
+                tokens = checkpoint(layer, tokens, position, places, memory, use_reentrant=False)
+            else:
+                tokens = layer(tokens, position, places, memory)
             delta = in_float32(head, tokens[:, :, 1:])
             instances.append(tokens[:, :, 0])
             keypoints.append((inverse_sigmoid(undetached) + delta).sigmoid())
