@@ -20,9 +20,18 @@ def people(*poses_and_scores):
 
 def test_unflip_mirrors_and_exchanges_left_and_right():
     found = unflip(people((TRIANGLE, 0.9)), 100, PAIR.flip_order)
-    assert found["keypoints"].tolist() == [[[80, 0], [100, 0], [100, 20]]]
+    assert found["keypoints"].tolist() == [[[79, 0], [99, 0], [99, 20]]]
     again = unflip(found, 100, PAIR.flip_order)
     assert torch.equal(again["keypoints"][0], TRIANGLE)
+
+
+def test_confidence_is_optional_and_follows_its_keypoint():
+    found = people((TRIANGLE, 0.9))
+    found["confidence"] = torch.tensor([[0.1, 0.2, 0.3]])
+    back = unflip(found, 100, PAIR.flip_order)
+    torch.testing.assert_close(back["confidence"], torch.tensor([[0.2, 0.1, 0.3]]))
+    del found["confidence"]
+    assert "confidence" not in merge([found, found], SIGMAS)
 
 
 def test_views_are_averaged_by_score():

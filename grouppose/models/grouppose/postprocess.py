@@ -12,7 +12,10 @@ from grouppose.skeleton import skeleton_of
 
 @torch.no_grad()
 def postprocess(
-    outputs: dict[str, Tensor], image_sizes: Tensor, num_select: int = 50
+    outputs: dict[str, Tensor],
+    image_sizes: Tensor,
+    num_select: int = 50,
+    sigmas: Tensor | None = None,
 ) -> list[dict[str, Tensor]]:
     """Picks the best-scored people of each picture; there is nothing to suppress.
 
@@ -21,6 +24,7 @@ def postprocess(
             previous_keypoints (B, N, K, 2), every keypoint gets a confidence from them.
         image_sizes: (B, 2) int, original height and width in pixels.
         num_select: people per picture, at most N * classes.
+        sigmas: (K,) of the skeleton, for the confidence; None: of the published one of that size.
 
     Returns:
         B dicts, best first: scores (n,) in [0, 1], labels (n,) int64 (1 = person),
@@ -47,6 +51,7 @@ def postprocess(
     )
     columns = {"scores": scores, "labels": labels, "keypoints": keypoints}
     if before:
-        sigmas = torch.tensor(skeleton_of(num_keypoints).sigmas, device=scores.device)
-        columns["confidence"] = agreement(keypoints, before[0], sigmas)
+        if sigmas is None:
+            sigmas = torch.tensor(skeleton_of(num_keypoints).sigmas)
+        columns["confidence"] = agreement(keypoints, before[0], sigmas.to(scores.device))
     return [{name: column[b] for name, column in columns.items()} for b in range(batch)]
