@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from addict import Dict
 from torch import Tensor
 
 from datasets.annotations import (
@@ -15,7 +16,7 @@ from datasets.annotations import (
     read_annotations,
     skeleton_in,
 )
-from datasets.custom import Poses, completed, poses_of
+from datasets.custom import GIVEN, Poses, completed, poses_of
 from datasets.keypoints import KeypointDataset
 from datasets.places import CUSTOM, UNSCORED, find_images, known_layout, place_of, read_list, stem
 from datasets.transforms import Sizes
@@ -24,7 +25,7 @@ from grouppose.errors import InputError, MissingFileError
 from grouppose.skeleton import CROWDPOSE, skeleton_of
 
 
-def build_sets(splits: Sequence[str], cfg: Mapping) -> tuple[dict[str, KeypointDataset], Mapping]:
+def build_sets(splits: Sequence[str], cfg: Dict) -> tuple[dict[str, KeypointDataset], Dict]:
     """The sets that the settings name, and the settings completed by what the data say.
 
     Args:
@@ -39,8 +40,7 @@ def build_sets(splits: Sequence[str], cfg: Mapping) -> tuple[dict[str, KeypointD
     for split in splits:
         sets[split] = build_dataset(split, cfg)
         cfg = type(cfg)({**cfg, **sets[split].network_settings()})
-    if hasattr(cfg, "freeze"):
-        cfg.freeze()
+    cfg.freeze()
     return sets, cfg
 
 
@@ -106,7 +106,7 @@ def _published_poses(contents: Mapping, cfg: Mapping) -> Poses:
     if cfg.skeleton is None:
         skeleton, source = skeleton_in(contents, cfg.num_body_points), "the published ones"
     else:
-        skeleton, source = skeleton_of(cfg.num_body_points, cfg.skeleton), "those of skeleton"
+        skeleton, source = skeleton_of(cfg.num_body_points, cfg.skeleton), GIVEN
     return Poses(skeleton, [], cfg.num_classes, source)
 
 

@@ -213,8 +213,11 @@ def _custom_files(folder: Path) -> list[tuple[Path, Path]]:
         except MissingFileError:
             continue
         images = read_annotations(file)["images"]
-        name = str(images[0].get("file_name")) if images else ""
-        found[file, find_images(folder, split, name) if images else folder] = None
+        try:
+            place = find_images(folder, split, str(images[0].get("file_name")) if images else "")
+        except MissingFileError:
+            place = folder / "images"  # that the pictures are missing is said there
+        found[file, place] = None
     if not found:
         expected = sorted(
             {name for layout in LAYOUTS.values() for name in layout.annotations.values()}

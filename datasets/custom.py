@@ -10,6 +10,7 @@ from grouppose.errors import InputError
 from grouppose.keypoints import BOX_SHARE
 from grouppose.skeleton import DEFAULT_SIGMA, Skeleton, read_skeleton, skeleton_of
 
+GIVEN = "the checkpoint's, or those of the setting skeleton"
 LEAST_SIDE = 32.0  # pixels of a box that nobody gave
 MARGIN = 0.125  # of its sides that such a box is wider than the keypoints, left, right, ...
 
@@ -67,7 +68,7 @@ def poses_of(contents: Mapping, cfg: Mapping) -> Poses:
                 f"the skeleton has {skeleton.num_keypoints} keypoints, the annotations have "
                 f"{num_keypoints}; give the one that belongs to them, or leave skeleton out"
             )
-        source = "those of skeleton, as set or stored in the checkpoint"
+        source = GIVEN
     else:
         skeleton, source = _skeleton_and_source(contents, num_keypoints)
     categories = [list(entry) for entry in cfg.categories]

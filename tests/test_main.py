@@ -274,7 +274,7 @@ def test_training_needs_a_folder(data, capsys):
         (["-c", "config/none.py"], [], "no config file config/none.py; check the path"),
         ([], ["bath_size=1"], "no setting 'bath_size'; did you mean 'batch_size'?"),
         (["--coco_path", "nowhere"], [], "no folder nowhere"),
-        (["--dataset_file", "cocoo"], [], "dataset_file is 'cocoo', expected one of coco"),
+        (["--dataset_file", "cocoo"], [], "dataset_file is 'cocoo'; did you mean 'coco'?"),
         ([], ["batch_size=5"], "4 training pictures do not fill 1 x 5 (accumulate x batch_size)"),
         ([], ["num_body_points=14"], "'keypoints', expected 42 numbers"),
         (["--resume", "none.pth"], [], "no file none.pth, expected a checkpoint"),

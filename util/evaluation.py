@@ -87,11 +87,17 @@ def find_people(
             f"{sum(seconds) / seconds[0]:.1f} times the first alone"
         )
         sigmas = torch.tensor(dataset.skeleton.sigmas)
+        found = [[_somebody(p) for p in people] for people in found]
         people = [tta.merge(of_picture, sigmas) for of_picture in zip(*found, strict=True)]
     if rescorer is not None:
         people = [rescorer.rescored(of_picture) for of_picture in people]
     most = settings["num_select"]
     return image_ids, [{name: value[:most] for name, value in p.items()} for p in people]
+
+
+def _somebody(people: tta.People) -> tta.People:
+    """Without those of class 0, which stands for nothing."""
+    return {name: value[people["labels"] > 0] for name, value in people.items()}
 
 
 def _unflipped(
@@ -226,7 +232,7 @@ def train_rescorer(
     """
     train, val = (loader.dataset for loader in batches)
     looked = _with_dataset(batches[1], train.view(), settings)
-    image_ids, people = engine.predict(model, postprocess, looked, device, precision, previous=True)
+    image_ids, people = engine.predict(model, postprocess, looked, device, precision, True)
     plain = {**settings, "rescore": ""}
     val_ids, val_people = find_people(
         model, postprocess, batches[1], plain, device, precision, confidence=True
@@ -252,7 +258,7 @@ def _examples(
 
     People are given to predictions as for AP, best score first; who gets nobody has 0.
     """
-    people = [{name: value[p["labels"] > 0] for name, value in p.items()} for p in people]
+    people = [_somebody(p) for p in people]
     network = Rescorer(dataset.skeleton)
     features = torch.cat([network.features(p) for p in people])
     persons = [{**p, "labels": torch.ones_like(p["labels"])} for p in people]

@@ -16,7 +16,7 @@ def ears(folder, names):
     return write_custom(folder, data)
 
 
-def custom(folder):
+def custom(folder, **changes):
     return settings(
         folder,
         dataset_file="custom",
@@ -24,6 +24,7 @@ def custom(folder):
         num_classes=0,
         data_aug_scales=[200],
         data_aug_max_size=400,
+        **changes,
     )
 
 
@@ -37,21 +38,25 @@ def sides_of(cell):
 
 
 def test_mirroring_keeps_colours_on_their_side_only_with_right_pairs(tmp_path):
-    dataset = build_dataset("train", custom(ears(tmp_path / "a", ["left_ear", "right_ear"])))
-    grid = sample_grid(dataset, 5)
-    labelled, mirrored = (grid[:, i * 420 : (i + 1) * 420] for i in range(2))
-    before, after = sides_of(labelled), sides_of(mirrored)
-    assert before["left"] < before["right"]
-    assert after["right"] < after["left"]  # the left ear is on the right of the mirrored picture
+    names = ["left_ear", "right_ear"]
+    for pairs, kept in ((None, True), ([], False)):
+        skeleton = {"names": names, "flip_pairs": pairs}
+        folder = ears(tmp_path / str(kept), names)
+        grid = sample_grid(build_dataset("train", custom(folder, skeleton=skeleton)), 5)
+        before, after = (sides_of(grid[:, i * 420 : (i + 1) * 420]) for i in range(2))
+        assert before["left"] < before["right"]
+        assert (after["left"] < after["right"]) == kept
 
 
 def test_a_page_names_the_pairs_and_holds_its_picture(tmp_path, capsys, monkeypatch):
-    folder = ears(tmp_path / "a", ["left_<ear>", "nose"])
+    folder = ears(tmp_path / "a", ["ear <1>", "nose"])
     line = ["-c", CONFIG, "--dataset_file", "custom", "--coco_path", str(folder)]
     assert main([*line, "--out", str(tmp_path / "b.html"), "--count", "1"]) == 0
     text = (tmp_path / "b.html").read_text()
-    assert "Mirroring exchanges nothing." in text and "left_&lt;ear&gt;" in text
-    assert "Neither left nor right: nose." in text and "data:image/png;base64," in text
+    assert "Mirroring exchanges nothing." in text
+    assert (
+        "Neither left nor right: ear &lt;1&gt;, nose." in text and "data:image/png;base64," in text
+    )
     assert main([*line, "--out", str(tmp_path / "b.png"), "--count", "1"]) == 0
     assert cv2.imread(str(tmp_path / "b.png")).shape[1] > 4 * 400
     capsys.readouterr()

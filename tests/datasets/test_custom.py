@@ -48,7 +48,7 @@ def test_keypoints_names_limbs_pairs_and_classes_are_the_files(tmp_path):
     assert cfg.skeleton == skeleton.to_dict() and isinstance(cfg, Dict)
     with pytest.raises(KeyError):
         cfg.num_body_pionts  # noqa: B018 - still frozen
-    image, target = sets["val"][0]
+    image, target = sets["val"][1]
     assert image.shape[-1] > 60 and target["labels"].tolist() == [1]
 
 

@@ -50,7 +50,7 @@ def test_test_dev_lists_pictures_without_labels(tmp_path):
 def test_minitrain_takes_the_pictures_of_its_list(tmp_path):
     coco(tmp_path)
     cfg = settings(tmp_path, dataset_file="coco_minitrain")
-    with pytest.raises(MissingFileError, match="no annotation file .*instances_minitrain2017"):
+    with pytest.raises(MissingFileError, match="no list of pictures .*instances_minitrain2017"):
         build_dataset("train", cfg)
     file = tmp_path / "annotations/instances_minitrain2017.json"
     file.write_text(json.dumps({"images": [{"id": 3, "file_name": "003.png"}]}))

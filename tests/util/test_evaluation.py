@@ -54,15 +54,13 @@ def test_intervals_are_printed(data, weights, capsys):
     assert "(bootstrap over pictures, 5 samples)" in printed
 
 
-def test_views_are_those_of_the_predictor(data, weights, tmp_path, caplog, monkeypatch):
+def test_views_are_those_of_the_predictor(data, weights, tmp_path, capsys):
     """Both look at a picture at two sizes, each way round, and merge what they see."""
-    monkeypatch.setattr(main.sys.modules["util.log"].logger, "propagate", True)
     views = ("flip_test=True", "test_scales=64,96", "eval_batch_size=1", "num_select=10")
     views += ("data_aug_max_size=400",)
     line = command(data, "--resume", weights, "--eval", "--output_dir", tmp_path, options=views)
-    with caplog.at_level("INFO"):
-        assert main.main(line) == 0
-    assert "test time: 4 views of each picture" in caplog.text
+    assert main.main(line) == 0
+    assert "test time: 4 views of each picture" in capsys.readouterr().out
     predictor = grouppose.Predictor(
         weights, device="cpu", flip_test=True, scales=(64, 96), threshold=0.0, size=64, longest=400
     )

@@ -66,7 +66,6 @@ def build_model(
             the model for those who score or draw. None: the published one of that size.
         categories: [id, name] of what labels 1, 2, ... stand for, kept likewise; (): a person.
     """
-    skeleton_of(num_body_points, skeleton)  # refuses one that does not fit
     if categories and num_classes != len(categories) + 1:
         raise InputError(
             f"num_classes is {num_classes}, but {len(categories)} categories need "
@@ -75,6 +74,7 @@ def build_model(
     for name, number in (("num_body_points", num_body_points), ("num_queries", num_queries)):
         if number < 1:
             raise InputError(f"{name} is {number}, expected at least 1")
+    skeleton_of(num_body_points, skeleton)  # refuses one that does not fit
     if hidden_dim % 32 or hidden_dim % nheads:
         raise InputError(
             f"hidden_dim is {hidden_dim}, expected a multiple of 32 (group norm) and of nheads "
