@@ -253,7 +253,7 @@ def with_estimates(contents: Sequence[Mapping], skeleton: Skeleton) -> tuple[Ske
     for i, name in enumerate(skeleton.names):
         known = deviations[i] > 0 and sigmas[i] > 0
         chosen.append(round(float(sigmas[i]), 4) if known else skeleton.sigmas[i])
-        source = f"{deviations[i]} deviations" if known else "kept; labelled once only"
+        source = f"{deviations[i]} deviations" if known else "kept: no repeated label differs"
         lines.append(f"  {name}: {chosen[-1]} ({source})")
     return Skeleton(skeleton.names, skeleton.flip_pairs, tuple(chosen), skeleton.limbs), lines
 

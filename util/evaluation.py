@@ -56,43 +56,41 @@ def find_people(
     Returns:
         Image ids and people in the order of the set, the same on all ranks.
     """
-    dataset = batches.dataset
-    rescorer = Rescorer.load(settings["rescore"], dataset.skeleton) if settings["rescore"] else None
-    views = [
-        (shorter, mirrored)
-        for shorter in settings["test_scales"] or [None]
-        for mirrored in ((False, True) if settings["flip_test"] else (False,))
-    ]
-    if min([1, *settings["test_scales"]]) < 1:
-        raise InputError(f"test_scales is {settings['test_scales']}, expected sides in pixels")
+    skeleton = batches.dataset.skeleton
+    rescorer = Rescorer.load(settings["rescore"], skeleton) if settings["rescore"] else None
+    confidence = confidence or rescorer is not None
     found, seconds = [], []
-    for shorter, mirrored in views:
+    for shorter, mirrored in _views(settings):
         began = time.monotonic()
-        step = postprocess
+        loader, step = batches, postprocess
+        if mirrored or shorter is not None:
+            loader = _with_dataset(batches, batches.dataset.view(shorter, mirrored), settings)
         if mirrored:
-            step = partial(_unflipped, postprocess, dataset.skeleton.flip_order)
-        loader = (
-            batches
-            if len(views) == 1 and shorter is None
-            else (_with_dataset(batches, dataset.view(shorter, mirrored), settings))
-        )
-        image_ids, people = engine.predict(
-            model, step, loader, device, precision, confidence or rescorer is not None
-        )
+            step = partial(_unflipped, postprocess, skeleton.flip_order)
+        image_ids, people = engine.predict(model, step, loader, device, precision, confidence)
         found.append(people)
         seconds.append(time.monotonic() - began)
-    if len(views) > 1:
+    if len(found) > 1:
         logger.info(
-            f"test time: {len(views)} views of each picture, {sum(seconds):.1f} s, "
+            f"test time: {len(found)} views of each picture, {sum(seconds):.1f} s, "
             f"{sum(seconds) / seconds[0]:.1f} times the first alone"
         )
-        sigmas = torch.tensor(dataset.skeleton.sigmas)
         found = [[_somebody(p) for p in people] for people in found]
+        sigmas = torch.tensor(skeleton.sigmas)
         people = [tta.merge(of_picture, sigmas) for of_picture in zip(*found, strict=True)]
     if rescorer is not None:
         people = [rescorer.rescored(of_picture) for of_picture in people]
     most = settings["num_select"]
     return image_ids, [{name: value[:most] for name, value in p.items()} for p in people]
+
+
+def _views(settings: Mapping[str, Any]) -> list[tuple[int | None, bool]]:
+    """Shorter side (None: that of evaluation) and whether mirrored, of each view."""
+    scales = settings["test_scales"] or [None]
+    if min(side or 1 for side in scales) < 1:
+        raise InputError(f"test_scales is {scales}, expected sides in pixels")
+    sides = (False, True) if settings["flip_test"] else (False,)
+    return [(shorter, mirrored) for shorter in scales for mirrored in sides]
 
 
 def _somebody(people: tta.People) -> tta.People:

@@ -33,6 +33,9 @@ def unflip(people: People, width: float, flip_order: Sequence[int]) -> People:
 def merge(views: Sequence[People], sigmas: Tensor, least_similarity: float = 0.5) -> People:
     """Finds who is the same in several views, by OKS, and averages them by score.
 
+    Where several fit, as a person's weaker copies do, the better-scored go together: pairs have the
+    largest sum of OKS times the geometric mean of their scores.
+
     Args:
         views: of one picture, in its pixels; as `unflip` gives them.
         sigmas: (K,) of the skeleton.
@@ -50,9 +53,11 @@ def merge(views: Sequence[People], sigmas: Tensor, least_similarity: float = 0.5
     for view in views[1:]:
         alike = pose_similarity(merged["keypoints"], view["keypoints"], sigmas)
         alike = alike * (merged["labels"][:, None] == view["labels"])
-        rows, columns = linear_sum_assignment(-alike.cpu().numpy())
+        near = alike >= least_similarity
+        worth = alike * near * (weight[:, None] * view["scores"]).sqrt()
+        rows, columns = linear_sum_assignment(-worth.cpu().numpy())
         old, new = torch.from_numpy(rows), torch.from_numpy(columns)
-        same = alike[old, new] >= least_similarity
+        same = near[old, new]
         old, new = old[same], new[same]
         total = (weight[old] + view["scores"][new]).clamp(min=1e-12)
         share = view["scores"][new] / total

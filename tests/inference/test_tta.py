@@ -51,6 +51,16 @@ def test_people_are_matched_by_place_and_not_by_rank():
     torch.testing.assert_close(merged["keypoints"][1], TRIANGLE + 0.2)
 
 
+def test_a_person_is_not_taken_for_a_weaker_copy():
+    """In each view the copy of low score is where the other view has the person."""
+    copy = TRIANGLE + 0.5
+    merged = merge(
+        [people((TRIANGLE, 0.9), (copy, 0.1)), people((copy, 0.8), (TRIANGLE, 0.2))], SIGMAS
+    )
+    assert merged["scores"].tolist() == pytest.approx([0.85, 0.15])
+    torch.testing.assert_close(merged["keypoints"][0], TRIANGLE + 0.5 * 0.8 / 1.7)
+
+
 def test_who_is_found_once_keeps_a_share_of_the_score():
     merged = merge([people((TRIANGLE, 0.8)), people((TRIANGLE + 60, 0.6))], SIGMAS)
     assert merged["scores"].tolist() == pytest.approx([0.4, 0.3])
