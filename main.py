@@ -3,13 +3,13 @@
 python main.py -c config/grouppose.py --coco_path DIR --output_dir DIR
 torchrun --nproc_per_node=8 main.py -c config/grouppose.py --coco_path DIR --output_dir DIR
 python main.py -c config/grouppose.py --coco_path DIR --resume FILE --eval
+python main.py -c config/grouppose.py --coco_path DIR --resume FILE --train_rescore --output_dir DIR
 python main.py -c config/grouppose.py --resume FILE --predict SOURCE --output_dir DIR
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import sys
 import time
@@ -78,13 +78,13 @@ def build_run(args: argparse.Namespace, settings: Dict, device: torch.device) ->
     """Data first: what is wrong with it shows before anything slow."""
     import torch
 
-    from datasets.build import build_dataset, collate
+    from datasets.build import build_sets, collate
     from grouppose.models import build
     from util import distributed, engine, loading
 
     workers = loading.default_workers() if args.num_workers is None else args.num_workers
     splits = ("val",) if args.eval else ("train", "val")
-    sets = distributed.main_first(lambda: {name: build_dataset(name, settings) for name in splits})
+    sets, settings = distributed.main_first(lambda: build_sets(splits, settings))
     batches = {
         "val": lambda: loading.EvalBatches(len(sets["val"]), settings.eval_batch_size),
         "train": lambda: loading.train_batches(sets["train"], settings),
@@ -142,50 +142,43 @@ def evaluate(run: Run, model: torch.nn.Module) -> tuple[dict[str, float], list[d
         Statistics and results in COCO's format, both empty except on rank 0, and the people of
         each picture.
     """
-    from datasets.evaluate import keypoint_stats, swap_rate, to_results
-    from util import distributed, engine
+    from util import distributed
+    from util.evaluation import find_people, score
 
-    image_ids, people = engine.predict(
-        model, run.postprocess, run.val_batches, run.device, run.precision
+    found = find_people(
+        model, run.postprocess, run.val_batches, run.settings, run.device, run.precision
     )
     if not distributed.is_main():
-        return {}, [], people
-    dataset = run.val_batches.dataset
-    results = to_results(image_ids, people)
-    stats = keypoint_stats(
-        dataset.annotation_file, results, protocol=dataset.protocol, evaluator=run.args.evaluator
-    )
-    stats["swap_rate"] = swap_rate(dataset.annotation_file, results)
-    return stats, results, people
+        return {}, [], found[1]
+    stats, results = score(run.val_batches.dataset, found, run.args.evaluator)
+    return stats, results, found[1]
 
 
 def evaluate_only(run: Run) -> None:
-    """--eval: prints the table; writes results.json and predictions.png if there is a folder."""
-    from datasets.evaluate import format_stats
+    """--eval: prints the tables; writes results.json and pictures if there is a folder."""
     from util import distributed
-    from util.log import write_text
-    from util.plots import drawn_samples, save_prediction_grid
+    from util.evaluation import report
     from util.state import load_pretrained
 
     load_pretrained(run.model, run.args.resume or run.args.pretrain_model_path, [])
     stats, results, people = evaluate(run, run.model)
-    if not distributed.is_main():
-        return
-    swap_rate = stats.pop("swap_rate")
-    print(format_stats(stats))
-    print(f"left-right swaps among matched people: {100 * swap_rate:.1f} %")
-    if run.args.output_dir:
-        folder = make_folder(run.args.output_dir)
-        write_text(folder / "results.json", json.dumps(results))
-        if run.args.save_predictions > 0:
-            dataset = run.val_batches.dataset
-            save_prediction_grid(
-                folder / "predictions.png",
-                drawn_samples(dataset, people[: run.args.save_predictions]),
-                dataset.skeleton,
-                columns=4,
-                threshold=PREDICTION_THRESHOLD,
-            )
+    if distributed.is_main():
+        folder = make_folder(run.args.output_dir) if run.args.output_dir else None
+        drawn, samples = run.args.save_predictions, run.args.bootstrap
+        report(run.val_batches.dataset, stats, results, people, folder, samples, drawn)
+
+
+def train_rescore(run: Run) -> None:
+    """--train_rescore: writes rescore.pth, for --options rescore=FILE."""
+    from util.evaluation import train_rescorer
+    from util.state import load_pretrained
+
+    load_pretrained(run.model, run.args.resume or run.args.pretrain_model_path, [])
+    batches = (run.train_batches, run.val_batches)
+    folder = make_folder(run.args.output_dir)
+    train_rescorer(
+        run.model, run.postprocess, batches, run.settings, run.device, run.precision, folder
+    )
 
 
 def predict(args: argparse.Namespace) -> int:
@@ -277,6 +270,7 @@ def start_files(run: Run, folder: Path, first_epoch: int) -> None:
         f"{effective_batch(settings)} ({distributed.world_size()} processes x "
         f"{settings.batch_size} pictures x accumulate {settings.accumulate})"
     )
+    log.logger.info(str(run.train_batches.dataset.poses))
 
 
 def parallel(run: Run) -> torch.nn.Module:
@@ -362,6 +356,8 @@ def run_command(args: argparse.Namespace) -> int:
     run = build_run(args, read_settings(args), device)
     if args.eval:
         evaluate_only(run)
+    elif args.train_rescore:
+        train_rescore(run)
     else:
         train(run)
     distributed.stop()

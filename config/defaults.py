@@ -11,8 +11,15 @@ note = ""  # free text, kept in the log and in the written config
 seed = 42
 
 # Data
-dataset_file = "coco"  # "coco", "crowdpose" or "synthetic"
+dataset_file = "coco"  # a name of docs/datasets.md; "custom": any COCO-format keypoints
 coco_path = ""  # folder of the data set, usually given as --coco_path
+train_annotations = ""  # files and folders below coco_path in place of the data set's own
+val_annotations = ""
+train_images = ""
+val_images = ""
+train_list = ""  # a file that names the training pictures to use; "": all
+skeleton = None  # a name ("halpe26", ...) or JSON file; None: what the data or the checkpoint say
+categories = []  # [id, name] of each class, from the data
 subset = 0  # train and evaluate on the first so many training pictures alone; 0: no such limit
 group_by_aspect = False  # pictures of similar aspect share a batch: less padding is computed
 synthetic_train = 8000  # pictures drawn for dataset_file = "synthetic"
@@ -40,5 +47,8 @@ warmup_steps = 0  # steps in which the rate rises from 0
 
 # Evaluation and checkpoints
 eval_every = 1  # epochs; the last one is always evaluated
+flip_test = False  # also look at mirrored pictures: twice the time
+test_scales = []  # shorter sides to look at and merge, in place of the largest training size
+rescore = ""  # a file of --train_rescore, which then scores everybody
 eval_batch_size = 1  # per process; above 1, pictures are padded and their results change slightly
 save_checkpoint_interval = 10  # epochs between checkpoints that are kept

@@ -7,14 +7,14 @@ workers of a data loader share their memory instead of copying a dictionary per 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from grouppose.errors import InputError, MissingFileError
-from grouppose.skeleton import Skeleton, skeleton_of
+from grouppose.skeleton import Skeleton, read_skeleton, shipped, side_spelt_out, skeleton_of
 
 FORMAT = 'expected COCO\'s format: {"images": [...], "annotations": [...], "categories": [...]}'
 
@@ -31,6 +31,7 @@ class Annotations:
         keypoints: (P, K, 3) float32 x, y in pixels and v = 0 (unlabelled), 1 or 2.
         boxes: (P, 4) float32 x, y, width, height in pixels.
         area: (P,) float32 in square pixels.
+        labels: (P,) int64, the class: 1 for a person, else 1 + the place of the category.
     """
 
     image_ids: np.ndarray
@@ -40,6 +41,7 @@ class Annotations:
     keypoints: np.ndarray
     boxes: np.ndarray
     area: np.ndarray
+    labels: np.ndarray
 
     def take(self, rows: np.ndarray) -> Annotations:
         """The pictures of these rows, with their people."""
@@ -54,18 +56,25 @@ class Annotations:
             self.keypoints[people],
             self.boxes[people],
             self.area[people],
+            self.labels[people],
         )
 
 
-def read_annotations(source: str | Path | Mapping) -> Mapping:
+def read_annotations(source: str | Path | Mapping, labelled: bool = True) -> Mapping:
     """Reads a COCO-format file, or takes its contents, and checks what everything else relies on.
 
     Checked are the three lists, whole-number ids, that no picture is listed twice and that each
     annotation belongs to a listed picture.
+
+    Args:
+        source: path or contents.
+        labelled: False for a file that lists pictures alone; "annotations" may then be missing.
     """
-    contents, name = (source, "annotations") if isinstance(source, Mapping) else _load_json(source)
+    contents, name = (source, "annotations") if isinstance(source, Mapping) else read_json(source)
     if not isinstance(contents, Mapping):
         raise InputError(f"{name} holds a {type(contents).__name__}; {FORMAT}")
+    if not labelled:
+        contents = {"annotations": [], **contents}
     for key in ("images", "annotations", "categories"):
         if not isinstance(contents.get(key), list):
             found = "no" if key not in contents else f"a {type(contents[key]).__name__} as"
@@ -87,7 +96,8 @@ def read_annotations(source: str | Path | Mapping) -> Mapping:
     return contents
 
 
-def _load_json(path: str | Path) -> tuple[object, str]:
+def read_json(path: str | Path) -> tuple[object, str]:
+    """The contents of an annotation file, and its name for error messages."""
     try:
         with open(path, encoding="utf-8") as file:
             return json.load(file), str(path)
@@ -167,7 +177,9 @@ def with_keypoints(contents: Mapping) -> list[Mapping]:
     return entries
 
 
-def flat_annotations(contents: Mapping, num_keypoints: int, box_area: bool) -> Annotations:
+def flat_annotations(
+    contents: Mapping, num_keypoints: int, box_area: bool, category_ids: Sequence[int] = ()
+) -> Annotations:
     """Keeps of checked contents all pictures and the people that training may use.
 
     People marked as crowd and people without a labelled keypoint are left out.
@@ -177,9 +189,14 @@ def flat_annotations(contents: Mapping, num_keypoints: int, box_area: bool) -> A
         num_keypoints: K; every list of keypoints must have 3 K numbers.
         box_area: take width x height of the box as a person's area, as for CrowdPose; otherwise
             the annotation's own (segmentation) area, where it has one.
+        category_ids: a class each, 1, 2, ...; (): everybody is of class 1.
+
+    Raises:
+        InputError: for an annotation of a category that is not among these.
     """
     images = contents["images"]
     entries = with_keypoints(contents)
+    labels = np.array([_label(entry, category_ids) for entry in entries], dtype=np.int64)
     keypoints = keypoint_array(entries, num_keypoints)
     boxes = box_array(entries)
     area = boxes[:, 2] * boxes[:, 3]
@@ -198,7 +215,19 @@ def flat_annotations(contents: Mapping, num_keypoints: int, box_area: bool) -> A
         keypoints[kept].astype(np.float32),
         boxes[kept].astype(np.float32),
         area[kept].astype(np.float32),
+        labels[kept],
     )
+
+
+def _label(entry: Mapping, category_ids: Sequence[int]) -> int:
+    if not category_ids:
+        return 1
+    if entry.get("category_id") not in category_ids:
+        raise InputError(
+            f"annotation {entry['id']} has category_id {entry.get('category_id')!r}, expected one "
+            f"of {', '.join(map(str, category_ids))}, which the model's classes are"
+        )
+    return 1 + category_ids.index(entry["category_id"])
 
 
 def _file_name(entry: Mapping) -> bytes:
@@ -234,30 +263,51 @@ def part_of(contents: Mapping, image_ids: np.ndarray) -> Mapping:
 def skeleton_in(contents: Mapping, num_keypoints: int) -> Skeleton:
     """The skeleton of a file: the published one of that size, unless the file's names differ.
 
-    Left and right are taken from names such as "left_eye" or "L_Eye", so that a set of 17 animal
-    keypoints is not mirrored with COCO's pairs; sigmas are those of the published skeleton.
+    A file with other names than COCO's is still scored with COCO's sigmas where it has 17
+    keypoints, as COCO's own tool scores any, if it states none; left and right are those of its
+    names, so that a set of 17 animal keypoints is not mirrored with COCO's pairs.
     """
     published = skeleton_of(num_keypoints)
-    for category in contents["categories"]:
-        names = category.get("keypoints")
-        if isinstance(names, list) and len(names) == num_keypoints:
-            limbs = category.get("skeleton") or []
-            break
-    else:
+    named, _ = named_skeleton(contents, num_keypoints, published.sigmas)
+    if named is None or (published.flip_pairs and not named.flip_pairs):
         return published
-    names = [_side_spelt_out(str(name)) for name in names]
-    same = [name.removeprefix("top_") for name in published.names]  # CrowdPose says "head"
-    if [name.removeprefix("top_") for name in names] == same:
-        return published
+    return named
+
+
+def named_skeleton(
+    contents: Mapping, num_keypoints: int, sigmas: Sequence[float] | None = None
+) -> tuple[Skeleton | None, str]:
+    """The skeleton that the categories of a file name, and where its sigmas are from.
+
+    Args:
+        contents: of the file.
+        num_keypoints: K.
+        sigmas: where neither a category has "sigmas" nor a skeleton that comes with the package
+            has the same names; None: `DEFAULT_SIGMA` each.
+
+    Returns:
+        None if no category names K keypoints.
+    """
+    named = [
+        category
+        for category in contents["categories"]
+        if isinstance(category.get("keypoints"), list)
+        and len(category["keypoints"]) == num_keypoints
+    ]
+    if not named:
+        return None, "nowhere"
+    names = [str(name) for name in named[0]["keypoints"]]
+    limbs = next((c["skeleton"] for c in named if c.get("skeleton")), [])
     base = 0 if any(0 in limb for limb in limbs) else 1
     limbs = [(a - base, b - base) for a, b in limbs if max(a, b) - base < num_keypoints]
-    named = Skeleton.from_names(names, limbs, published.sigmas)
-    return published if published.flip_pairs and not named.flip_pairs else named
+    if named[0].get("sigmas"):
+        return Skeleton.from_names(names, limbs, named[0]["sigmas"]), "the annotation file"
+    for name in shipped():
+        known = read_skeleton(name)
+        if _comparable(known.names) == _comparable(names):
+            return known, f"the skeleton {name}"
+    return Skeleton.from_names(names, limbs, sigmas), "nowhere"
 
 
-def _side_spelt_out(name: str) -> str:
-    name = name.lower()
-    for short, side in (("l_", "left_"), ("r_", "right_")):
-        if name.startswith(short):
-            return side + name.removeprefix(short)
-    return name
+def _comparable(names: Sequence[str]) -> list[str]:
+    return [side_spelt_out(name).removeprefix("top_") for name in names]  # CrowdPose says "head"

@@ -1,12 +1,12 @@
-"""Data sets by name: where their files are, and what differs between them in numbers."""
+"""Builds the data sets that settings name."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from addict import Dict
 from torch import Tensor
 
 from datasets.annotations import (
@@ -16,48 +16,32 @@ from datasets.annotations import (
     read_annotations,
     skeleton_in,
 )
+from datasets.custom import GIVEN, Poses, completed, poses_of
 from datasets.keypoints import KeypointDataset
+from datasets.places import CUSTOM, UNSCORED, find_images, known_layout, place_of, read_list, stem
 from datasets.transforms import Sizes
 from grouppose.batch import batch_images
 from grouppose.errors import InputError, MissingFileError
 from grouppose.skeleton import CROWDPOSE, skeleton_of
 
 
-@dataclass(frozen=True)
-class Layout:
-    """Folders of pictures and annotation files by split, and the protocol of evaluation."""
+def build_sets(splits: Sequence[str], cfg: Dict) -> tuple[dict[str, KeypointDataset], Dict]:
+    """The sets that the settings name, and the settings completed by what the data say.
 
-    images: Mapping[str, str]
-    annotations: Mapping[str, str]
-    protocol: str
+    Args:
+        splits: "train" before "val", which is read with the classes of the former.
+        cfg: as for `build_dataset`.
 
-
-COCO_LAYOUT = Layout(
-    {"train": "images/train2017", "val": "images/val2017"},
-    {
-        "train": "annotations/person_keypoints_train2017.json",
-        "val": "annotations/person_keypoints_val2017.json",
-    },
-    "coco",
-)
-
-LAYOUTS = {
-    "coco": COCO_LAYOUT,
-    "synthetic": COCO_LAYOUT,
-    "crowdpose": Layout(
-        {"train": "images", "val": "images"},
-        {"train": "json/crowdpose_trainval.json", "val": "json/crowdpose_test.json"},
-        "crowdpose",
-    ),
-    "ochuman": Layout(
-        {"train": "images", "val": "images"},
-        {
-            "train": "annotations/ochuman_coco_format_val_range_0.00_1.00.json",
-            "val": "annotations/ochuman_coco_format_test_range_0.00_1.00.json",
-        },
-        "ochuman",
-    ),
-}
+    Returns:
+        The sets by split; the settings with num_body_points, num_classes, skeleton and categories
+        of the data, as checkpoints keep them.
+    """
+    sets = {}
+    for split in splits:
+        sets[split] = build_dataset(split, cfg)
+        cfg = type(cfg)({**cfg, **sets[split].network_settings()})
+    cfg.freeze()
+    return sets, cfg
 
 
 def build_dataset(split: str, cfg: Mapping) -> KeypointDataset:
@@ -68,18 +52,15 @@ def build_dataset(split: str, cfg: Mapping) -> KeypointDataset:
 
     Args:
         split: "train" or "val".
-        cfg: dataset_file, coco_path, num_body_points, seed, subset, data_aug_scales,
-            data_aug_max_size, data_aug_scales2_resize, data_aug_scales2_crop,
-            data_aug_scale_overlap; for "synthetic" also synthetic_train, synthetic_val,
-            synthetic_seed and synthetic_size.
+        cfg: dataset_file, coco_path, num_body_points, num_classes, skeleton, categories, seed,
+            subset, data_aug_scales, data_aug_max_size, data_aug_scales2_resize,
+            data_aug_scales2_crop, data_aug_scale_overlap and what `place_of` reads; for
+            "synthetic" also synthetic_train, synthetic_val, synthetic_seed and synthetic_size.
     """
-    if cfg.dataset_file not in LAYOUTS:
-        raise InputError(
-            f"dataset_file is {cfg.dataset_file!r}, expected one of {', '.join(sorted(LAYOUTS))}"
-        )
-    layout = LAYOUTS[cfg.dataset_file]
+    custom = cfg.dataset_file == CUSTOM
+    layout = None if custom else known_layout(cfg.dataset_file)
     if cfg.dataset_file == "synthetic" and skeleton_of(cfg.num_body_points) == CROWDPOSE:
-        layout = LAYOUTS["crowdpose"]  # drawn people with its keypoints come in its layout
+        layout = known_layout("crowdpose")  # drawn people with its keypoints come in its layout
     sizes = Sizes.from_settings(
         cfg.data_aug_scales,
         cfg.data_aug_max_size,
@@ -89,27 +70,56 @@ def build_dataset(split: str, cfg: Mapping) -> KeypointDataset:
     )
     folder = _folder(cfg)
     source = "train" if cfg.subset else split
-    annotation_file = folder / layout.annotations[source]
-    image_folder = folder / layout.images[source]
-    if not image_folder.is_dir():
-        raise MissingFileError(
-            f"no folder {image_folder}; a {cfg.dataset_file} set has its pictures there: "
-            "complete it or set --coco_path"
-        )
-    contents = read_annotations(annotation_file)
-    data = flat_annotations(contents, cfg.num_body_points, layout.protocol == "crowdpose")
+    place = place_of(source, cfg, layout)
+    contents = read_annotations(place.annotations, labelled=place.protocol != UNSCORED)
+    poses = poses_of(contents, cfg) if custom else _published_poses(contents, cfg)
+    if custom:
+        contents = completed(contents)
+    images = place.images
+    if custom and not cfg[f"{source}_images"] and contents["images"]:
+        images = find_images(folder, source, str(contents["images"][0].get("file_name")))
+    data = flat_annotations(
+        contents,
+        poses.skeleton.num_keypoints,
+        place.protocol == "crowdpose",
+        [number for number, _ in poses.categories],
+    )
+    if place.listed:
+        data = _listed(data, place.listed)
     if source == "train":
-        data = _with_people(data, cfg.subset, annotation_file)
+        data = _with_people(data, cfg.subset, place.annotations)
+    changed = custom or cfg.subset or place.listed
     return KeypointDataset(
         data,
-        image_folder=image_folder,
-        annotation_file=part_of(contents, data.image_ids) if cfg.subset else annotation_file,
-        protocol=layout.protocol,
-        skeleton=skeleton_in(contents, cfg.num_body_points),
+        image_folder=images,
+        annotation_file=part_of(contents, data.image_ids) if changed else place.annotations,
+        protocol=place.protocol,
+        poses=poses,
         split=split,
         sizes=sizes,
         seed=cfg.seed,
     )
+
+
+def _published_poses(contents: Mapping, cfg: Mapping) -> Poses:
+    """A person of one class, whose skeleton goes by the file's names, unless one is set."""
+    if cfg.skeleton is None:
+        skeleton, source = skeleton_in(contents, cfg.num_body_points), "the published ones"
+    else:
+        skeleton, source = skeleton_of(cfg.num_body_points, cfg.skeleton), GIVEN
+    return Poses(skeleton, [], cfg.num_classes, source)
+
+
+def _listed(data: Annotations, path: Path) -> Annotations:
+    """The pictures that a list names."""
+    names = read_list(path)
+    kept = [i for i, name in enumerate(data.file_names) if stem(name.decode()) in names]
+    if not kept:
+        raise InputError(
+            f"{path} names {len(names)} pictures, none of which is annotated; expected file names "
+            "or ids of this set"
+        )
+    return data.take(np.array(kept))
 
 
 def _with_people(data: Annotations, subset: int, annotation_file: Path) -> Annotations:

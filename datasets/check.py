@@ -2,13 +2,16 @@
 
     python -m datasets.check DIR
     python -m datasets.check --annotations FILE --images DIR
+    python -m datasets.check DIR --estimate-sigmas --skeleton-out FILE
 
 Prints what is in it and each kind of problem with the ids it was found at and what to change.
+--skeleton-out writes the skeleton as a file to correct and to give as skeleton=FILE.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,10 +20,11 @@ from typing import Any
 
 from tqdm import tqdm
 
-from datasets.annotations import read_annotations, skeleton_in
-from datasets.build import LAYOUTS
-from grouppose.errors import MissingFileError, UserError
-from grouppose.skeleton import DEFAULT_SIGMA, Skeleton
+from datasets.annotations import named_skeleton, read_annotations, skeleton_in
+from datasets.places import LAYOUTS, find_annotations, find_images
+from datasets.sigmas import estimate_sigmas
+from grouppose.errors import InputError, MissingFileError, UserError
+from grouppose.skeleton import DEFAULT_SIGMA, Skeleton, skeleton_of
 
 SHOWN = 5  # ids of a problem
 
@@ -59,9 +63,11 @@ def check_file(annotations: Path, images: Path) -> tuple[list[str], list[Finding
     lengths = [len(e["keypoints"]) for e in people if isinstance(e["keypoints"], list)]
     usual = max(set(lengths), key=lengths.count) if lengths else 0
     num_keypoints = usual // 3
+    named = [c for c in contents["categories"] if c.get("keypoints")]
     facts = [
         f"{annotations}: {len(contents['images'])} pictures, {len(people)} annotations with "
         f"{num_keypoints} keypoints, {len(contents['categories'])} categories"
+        + (f", of which {len(named)} name keypoints" if len(named) > 1 else "")
     ]
     findings = _pictures(contents, images) + _people(contents, people, usual)
     if num_keypoints:
@@ -128,12 +134,14 @@ def _people(contents: Mapping, people: Sequence[Mapping], usual: int) -> list[Fi
             found["zero"],
         ),
         Finding(
-            "annotations have no 'bbox' [x, y, width, height] of some size; training needs it",
+            "annotations have no 'bbox' [x, y, width, height] of some size; training needs it, but "
+            "with --dataset_file custom, which takes the box around the keypoints",
             found["box"],
         ),
         Finding(
             "annotations have an 'area' of 0; their OKS is 0 wherever a keypoint is not exact; "
-            "give the area or leave the entry out",
+            "give the area, leave the entry out, or read the set as --dataset_file custom, which "
+            "takes a share of the box",
             found["area"],
         ),
         Finding(
@@ -186,22 +194,81 @@ def _skeleton_facts(skeleton: Skeleton) -> list[str]:
 
 
 def files_of(folder: Path) -> list[tuple[Path, Path]]:
-    """Annotation files of a folder in one of the known layouts, each with its pictures' folder."""
+    """Annotation files of a folder, each with its pictures' folder: of one of the known layouts,
+    or as --dataset_file custom finds them."""
     found = {
         (folder / layout.annotations[split], folder / layout.images[split]): None
         for layout in LAYOUTS.values()
         for split in layout.annotations
         if (folder / layout.annotations[split]).is_file()
     }
+    return list(found) or _custom_files(folder)
+
+
+def _custom_files(folder: Path) -> list[tuple[Path, Path]]:
+    found = {}
+    for split in ("train", "val"):
+        try:
+            file = find_annotations(folder, split)
+        except MissingFileError:
+            continue
+        images = read_annotations(file)["images"]
+        try:
+            place = find_images(folder, split, str(images[0].get("file_name")) if images else "")
+        except MissingFileError:
+            place = folder / "images"  # that the pictures are missing is said there
+        found[file, place] = None
     if not found:
         expected = sorted(
             {name for layout in LAYOUTS.values() for name in layout.annotations.values()}
         )
         raise MissingFileError(
             f"{folder} has no annotation file in a known place, expected one of "
-            f"{', '.join(expected)}; give --annotations FILE --images DIR"
+            f"{', '.join(expected)}, or one with 'train', 'val' or 'test' in its name; give "
+            "--annotations FILE --images DIR"
         )
     return list(found)
+
+
+def _skeleton_of_files(files: Sequence[Path]) -> tuple[list[Mapping], Skeleton]:
+    contents = [read_annotations(file) for file in files]
+    people = [e for part in contents for e in part["annotations"] if e.get("keypoints")]
+    if not people:
+        raise InputError(f"{files[0]} has nobody with keypoints; give a keypoint file")
+    num_keypoints = len(people[0]["keypoints"]) // 3
+    skeleton, _ = named_skeleton(contents[0], num_keypoints)
+    return contents, skeleton or skeleton_of(num_keypoints)
+
+
+def with_estimates(contents: Sequence[Mapping], skeleton: Skeleton) -> tuple[Skeleton, list[str]]:
+    """The skeleton with estimated sigmas where there are any, and lines that say so."""
+    sigmas, deviations, people = estimate_sigmas(contents, skeleton)
+    if not people:
+        return skeleton, [
+            "sigmas: nobody is labelled more than once, so nothing can be estimated; give those of "
+            f"a similar set in a skeleton file, or leave the default, {DEFAULT_SIGMA}"
+        ]
+    lines = [f"sigmas from {people} people who are labelled more than once:"]
+    chosen = []
+    for i, name in enumerate(skeleton.names):
+        known = deviations[i] > 0 and sigmas[i] > 0
+        chosen.append(round(float(sigmas[i]), 4) if known else skeleton.sigmas[i])
+        source = f"{deviations[i]} deviations" if known else "kept: no repeated label differs"
+        lines.append(f"  {name}: {chosen[-1]} ({source})")
+    return Skeleton(skeleton.names, skeleton.flip_pairs, tuple(chosen), skeleton.limbs), lines
+
+
+def _skeleton_text(skeleton: Skeleton) -> str:
+    """A skeleton file; pairs by name, so that one sees what they are."""
+    names = skeleton.names
+    content = {
+        "names": list(names),
+        "flip_pairs": [[names[a], names[b]] for a, b in skeleton.flip_pairs],
+        "limbs": [[names[a], names[b]] for a, b in skeleton.limbs],
+        "sigmas": list(skeleton.sigmas),
+    }
+    rows = (f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in content.items())
+    return "{\n" + ",\n".join(rows) + "\n}\n"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -209,6 +276,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="of the data set")
     parser.add_argument("--annotations", type=Path, metavar="FILE")
     parser.add_argument("--images", type=Path, metavar="DIR")
+    parser.add_argument(
+        "--estimate-sigmas", action="store_true", help="from people labelled more than once"
+    )
+    parser.add_argument("--skeleton-out", type=Path, metavar="FILE", help="write a skeleton file")
     given = parser.parse_args(arguments)
     if (given.folder is None) == (given.annotations is None):
         parser.error("give the folder of the data set, or --annotations FILE --images DIR")
@@ -221,6 +292,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             facts, findings = check_file(annotations, images)
             sys.stdout.write("\n".join([*facts, *map(str, findings)]) + "\n")
             serious += sum(finding.serious for finding in findings)
+        if given.estimate_sigmas or given.skeleton_out:
+            contents, skeleton = _skeleton_of_files([annotations for annotations, _ in files])
+            if given.estimate_sigmas:
+                skeleton, lines = with_estimates(contents, skeleton)
+                sys.stdout.write("\n".join(lines) + "\n")
+            if given.skeleton_out:
+                given.skeleton_out.write_text(_skeleton_text(skeleton), encoding="utf-8")
+                sys.stdout.write(f"{given.skeleton_out} written\n")
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1

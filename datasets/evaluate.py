@@ -6,25 +6,18 @@ import contextlib
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from datasets.annotations import (
-    area_array,
-    box_array,
-    keypoint_array,
-    read_annotations,
-    skeleton_in,
-    with_keypoints,
-)
+from datasets.annotations import read_annotations, skeleton_in
+from datasets.matching import PERSON, detections, matching, num_keypoints_of, truth_entries
 from grouppose.errors import InputError
-from grouppose.keypoints import BOX_SHARE, object_keypoint_similarity
 from grouppose.skeleton import Skeleton
 
 Contents = str | Path | Mapping
-PERSON = 1  # the class that every pose has, and COCO's category id
 
 COCO_STATS = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
 CROWDPOSE_SPLITS = ("AP_easy", "AP_medium", "AP_hard")
@@ -34,7 +27,6 @@ STATS = {
     "ochuman": COCO_STATS,
 }
 EASY, HARD = 0.2, 0.8  # crowdIndex below which a picture is easy, from which it is hard
-CROWDPOSE_COUNTED = 12  # keypoints that CrowdPose counts as labels: all but head and neck
 
 
 def keypoint_stats(
@@ -42,11 +34,13 @@ def keypoint_stats(
     results: Sequence[Mapping],
     protocol: str = "coco",
     evaluator: str = "faster",
+    skeleton: Skeleton | None = None,
+    by_category: bool = False,
 ) -> dict[str, float]:
     """Scores predicted poses against annotations; prints nothing.
 
-    All labelled categories count as one, since there is one pose head. Results of another
-    category than the file's or 1 (the pose class) are left out, as COCO's own tool does.
+    All labelled categories count as one, unless `by_category`. Results of another category than
+    the file's or 1 (the pose class) are left out, as COCO's own tool does.
 
     Args:
         annotation_file: path of a COCO-format file, or its contents.
@@ -54,6 +48,8 @@ def keypoint_stats(
             original picture, and score. Everything else in them is ignored.
         protocol: "coco", "crowdpose" or "ochuman" (COCO's).
         evaluator: "faster" (faster-coco-eval) or "pycocotools"; both give the same numbers.
+        skeleton: whose sigmas count; None: the file's, see `datasets.annotations.skeleton_in`.
+        by_category: score each category on its own and give the mean, as COCO does of objects.
 
     Returns:
         AP, AP50, ... in [0, 1]; -1 where the annotations hold nothing to find (of that size, or
@@ -64,30 +60,15 @@ def keypoint_stats(
     if evaluator not in ("faster", "pycocotools"):
         raise InputError(f"evaluator is {evaluator!r}, expected faster or pycocotools")
     contents = read_annotations(annotation_file)
-    num_keypoints = _num_keypoints(contents)
-    sigmas = np.array(skeleton_in(contents, num_keypoints).sigmas)
     splits = _crowdpose_splits(contents) if protocol == "crowdpose" else []
-    detections = _detections(contents, results, num_keypoints)
-    if not detections:
+    scorer = filled_scorer(contents, results, protocol, evaluator, skeleton, by_category)
+    if scorer is None:
         return dict.fromkeys(STATS[protocol], 0.0)
-    truth = _truth(contents, num_keypoints, protocol)
-    images = [{"id": entry["id"]} for entry in contents["images"]]
     with contextlib.redirect_stdout(io.StringIO()):
-        scorer = _scorer(images, truth, detections, sigmas, evaluator)
-        stats = _summary(scorer, [entry["id"] for entry in images])
+        stats = _summary(scorer, [entry["id"] for entry in contents["images"]])
         for name, image_ids in zip(CROWDPOSE_SPLITS, splits, strict=False):
             stats[name] = round(_summary(scorer, image_ids)["AP"], 4)
     return {name: stats[name] for name in STATS[protocol]}
-
-
-def _num_keypoints(contents: Mapping) -> int:
-    for entry in with_keypoints(contents):
-        if isinstance(entry["keypoints"], list):
-            return len(entry["keypoints"]) // 3
-    for category in contents["categories"]:
-        if category.get("keypoints"):
-            return len(category["keypoints"])
-    raise InputError("neither annotations nor categories have 'keypoints'; expected a pose set")
 
 
 def _crowdpose_splits(contents: Mapping) -> list[list[int]]:
@@ -104,109 +85,21 @@ def _crowdpose_splits(contents: Mapping) -> list[list[int]]:
     return splits
 
 
-def _detections(contents: Mapping, results: Sequence[Mapping], num_keypoints: int) -> list[dict]:
-    """Checked results as entries of COCO's format; the area is that around the keypoints."""
-    results = _of_persons(contents, results)
-    keypoints = _result_keypoints(results, num_keypoints)
-    known = {entry["id"] for entry in contents["images"]}
-    for result in results:
-        if result["image_id"] not in known:
-            raise InputError(
-                f"a result is for image {result['image_id']}, which the annotations do not list; "
-                "score it against the annotations of the pictures that were predicted"
-            )
-    points = keypoints.reshape(len(results), num_keypoints, 3)[..., :2]
-    low, sides = points.min(axis=1, initial=np.inf), np.ptp(points, axis=1)
-    boxes = np.concatenate([low, sides], axis=1).tolist()
-    area = sides.prod(axis=1).tolist()
-    return [
-        {
-            "id": row + 1,
-            "image_id": result["image_id"],
-            "category_id": PERSON,
-            "keypoints": keypoints[row],
-            "score": float(result["score"]),
-            "bbox": boxes[row],
-            "area": area[row],
-            "iscrowd": 0,
-        }
-        for row, result in enumerate(results)
-    ]
-
-
-def _of_persons(contents: Mapping, results: Sequence[Mapping]) -> list[Mapping]:
-    needed = ("image_id", "category_id", "keypoints", "score")
-    for row, result in enumerate(results):
-        missing = [key for key in needed if key not in result]
-        if missing:
-            raise InputError(f"result {row} has no '{missing[0]}'; expected {', '.join(needed)}")
-    counted = {entry["id"] for entry in contents["categories"]} | {PERSON}
-    return [result for result in results if result["category_id"] in counted]
-
-
-def _result_keypoints(results: Sequence[Mapping], num_keypoints: int) -> np.ndarray:
-    """(n, 3 K) float64; refuses other lengths and, with scores, numbers that are not finite."""
-    try:
-        for result in results:
-            if len(result["keypoints"]) != 3 * num_keypoints:
-                raise InputError(
-                    f"a result for image {result['image_id']} has {len(result['keypoints'])} "
-                    f"numbers as keypoints, expected {3 * num_keypoints} (x, y, v of "
-                    f"{num_keypoints}); is num_body_points the data set's?"
-                )
-        keypoints = np.array([result["keypoints"] for result in results], dtype=np.float64)
-        scores = np.array([result["score"] for result in results], dtype=np.float64)
-    except InputError:
-        raise
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            f"a result has something else than numbers as score or keypoints ({error}); "
-            "expected a number and a list of numbers"
-        ) from error
-    keypoints = keypoints.reshape(len(results), 3 * num_keypoints)
-    wrong = ~(np.isfinite(keypoints).all(axis=1) & np.isfinite(scores))
-    if wrong.any():
-        raise InputError(
-            f"a result for image {results[int(wrong.argmax())]['image_id']} has a score or "
-            "keypoint that is not finite; expected numbers: has the training diverged?"
-        )
-    return keypoints
-
-
-def _truth(contents: Mapping, num_keypoints: int, protocol: str) -> list[dict]:
-    """Annotations as entries of COCO's format, numbered from 1: id 0 would count as no match."""
-    entries = with_keypoints(contents)
-    keypoints = keypoint_array(entries, num_keypoints)
-    boxes = box_array(entries)
-    area = boxes[:, 3] * boxes[:, 2] * BOX_SHARE
-    if protocol != "crowdpose":
-        area = area_array(entries, area)
-    counted = CROWDPOSE_COUNTED if protocol == "crowdpose" else num_keypoints
-    labelled = (keypoints[:, :counted, 2] > 0).sum(axis=1).tolist()
-    area, boxes = area.tolist(), boxes.tolist()
-    return [
-        {
-            "id": row + 1,
-            "image_id": entry["image_id"],
-            "category_id": PERSON,
-            "keypoints": entry["keypoints"],
-            "num_keypoints": entry.get("num_keypoints", labelled[row]),
-            "iscrowd": int(entry.get("iscrowd", 0)),
-            "bbox": boxes[row],
-            "area": area[row],
-        }
-        for row, entry in enumerate(entries)
-    ]
-
-
-def _scorer(
-    images: list[dict],
-    truth: list[dict],
-    detections: list[dict],
-    sigmas: np.ndarray,
+def filled_scorer(
+    contents: Mapping,
+    results: Sequence[Mapping],
+    protocol: str,
     evaluator: str,
-):
-    """The evaluator of the package, filled."""
+    skeleton: Skeleton | None = None,
+    by_category: bool = False,
+) -> Any:
+    """The package's evaluator with labels and results in it; None without a result."""
+    num_keypoints = num_keypoints_of(contents)
+    skeleton = skeleton or skeleton_in(contents, num_keypoints)
+    found = detections(contents, results, num_keypoints, by_category)
+    if not found:
+        return None
+    truth = truth_entries(contents, num_keypoints, protocol, by_category)
     if evaluator == "faster":
         from faster_coco_eval.core.coco import COCO
         from faster_coco_eval.core.faster_eval_api import COCOeval_faster as COCOeval
@@ -217,19 +110,21 @@ def _scorer(
         from pycocotools.cocoeval import COCOeval
 
         silent = {}
+    categories = sorted({entry["category_id"] for entry in truth}) or [PERSON]
     sides = []
-    for entries in (truth, detections):
-        side = COCO()
-        side.dataset = {
-            "images": images,
-            "annotations": entries,
-            "categories": [{"id": PERSON, "name": "person"}],
-        }
-        side.createIndex()
-        sides.append(side)
-    scorer = COCOeval(*sides, iouType="keypoints", **silent)
-    scorer.params.kpt_oks_sigmas = sigmas
-    scorer.params.catIds = [PERSON]
+    with contextlib.redirect_stdout(io.StringIO()):
+        for entries in (truth, found):
+            side = COCO()
+            side.dataset = {
+                "images": [{"id": entry["id"]} for entry in contents["images"]],
+                "annotations": entries,
+                "categories": [{"id": number, "name": str(number)} for number in categories],
+            }
+            side.createIndex()
+            sides.append(side)
+        scorer = COCOeval(*sides, iouType="keypoints", **silent)
+    scorer.params.kpt_oks_sigmas = np.array(skeleton.sigmas)
+    scorer.params.catIds = categories
     return scorer
 
 
@@ -254,13 +149,18 @@ def _summary(scorer, image_ids: list[int]) -> dict[str, float]:
     return stats
 
 
-def to_results(image_ids: Sequence[int | Tensor], people: Sequence[Mapping]) -> list[dict]:
+def to_results(
+    image_ids: Sequence[int | Tensor],
+    people: Sequence[Mapping],
+    category_ids: Sequence[int] = (PERSON,),
+) -> list[dict]:
     """Predicted people as entries of COCO's results format.
 
     Args:
         image_ids: B.
         people: B dicts with scores (n,), labels (n,), keypoints (n, K, 2) in pixels of the
             original picture.
+        category_ids: of the labels 1, 2, ...; who has label 0 is nobody and is left out.
 
     Returns:
         one dict per person; visibility is 1 throughout, nothing predicts it.
@@ -273,8 +173,14 @@ def to_results(image_ids: Sequence[int | Tensor], people: Sequence[Mapping]) -> 
             found["labels"].tolist(), keypoints.tolist(), found["scores"].tolist(), strict=True
         )
         results += [
-            {"image_id": int(image_id), "category_id": label, "keypoints": points, "score": score}
+            {
+                "image_id": int(image_id),
+                "category_id": category_ids[label - 1],
+                "keypoints": points,
+                "score": score,
+            }
             for label, points, score in rows
+            if 0 < label <= len(category_ids)
         ]
     return results
 
@@ -290,7 +196,9 @@ def format_stats(stats: Mapping[str, float]) -> str:
     return "\n".join(lines)
 
 
-def swap_rate(annotation_file: Contents, results: Sequence[Mapping]) -> float:
+def swap_rate(
+    annotation_file: Contents, results: Sequence[Mapping], skeleton: Skeleton | None = None
+) -> float:
     """How often left and right are confused on people that were found.
 
     Each prediction, best score first, goes to the free labelled person of its picture that it fits
@@ -302,69 +210,18 @@ def swap_rate(annotation_file: Contents, results: Sequence[Mapping]) -> float:
     Args:
         annotation_file: path of a COCO-format file, or its contents.
         results: as for `keypoint_stats`.
+        skeleton: of the people; None: the file's.
 
     Returns:
         swapped pairs / pairs, in [0, 1]; 0 if there is no pair.
     """
     contents = read_annotations(annotation_file)
-    num_keypoints = _num_keypoints(contents)
-    skeleton = skeleton_in(contents, num_keypoints)
-    people = [e for e in _truth(contents, num_keypoints, "coco") if not e["iscrowd"]]
-    found = _detections(contents, results, num_keypoints)
-    found.sort(key=lambda entry: -entry["score"])
-    labels = keypoint_array(people, num_keypoints)
-    points = np.array([entry["keypoints"] for entry in found]).reshape(-1, num_keypoints, 3)
-    points = points[..., :2]
-    area = np.array([entry["area"] for entry in people])
-    matches = []
-    columns_of = _rows_by_image(people)
-    for image_id, rows in _rows_by_image(found).items():
-        columns = columns_of.get(image_id, [])
-        if columns:
-            similarity = _best_similarity(points[rows], labels[columns], area[columns], skeleton)
-            matches += [(rows[i], columns[j]) for i, j in _matches(similarity)]
-    rows, columns = np.array(matches, dtype=np.int64).reshape(-1, 2).T
+    skeleton = skeleton or skeleton_in(contents, num_keypoints_of(contents))
+    found = matching(contents, results, skeleton, 0.5, either_side=True)
     pairs = np.array(skeleton.flip_pairs, dtype=np.int64).reshape(-1, 2)
-    points, labels = points[rows][:, pairs], labels[columns][:, pairs]  # (matches, pairs, 2, ...)
+    points = found.points[found.rows][:, pairs]  # (matches, pairs, 2, 2)
+    labels = found.labels[found.columns][:, pairs]
     counted = (labels[..., 2] > 0).all(axis=-1)
     straight = np.linalg.norm(points - labels[..., :2], axis=-1).sum(axis=-1)
     exchanged = np.linalg.norm(points - labels[:, :, ::-1, :2], axis=-1).sum(axis=-1)
     return float((exchanged < straight)[counted].mean()) if counted.any() else 0.0
-
-
-def _rows_by_image(entries: list[dict]) -> dict[int, list[int]]:
-    rows = {}
-    for row, entry in enumerate(entries):
-        rows.setdefault(entry["image_id"], []).append(row)
-    return rows
-
-
-def _best_similarity(
-    points: np.ndarray, labels: np.ndarray, area: np.ndarray, skeleton: Skeleton
-) -> np.ndarray:
-    """(n, T) similarity of (n, K, 2) points to (T, K, 3) labels, or to their mirrored names."""
-    points, labels = torch.from_numpy(points), torch.from_numpy(labels)
-    both = torch.stack([points, points[:, list(skeleton.flip_order)]])
-    return (
-        object_keypoint_similarity(
-            both[:, :, None],
-            labels[..., :2],
-            labels[..., 2] > 0,
-            torch.from_numpy(area),
-            torch.tensor(skeleton.sigmas, dtype=torch.float64),
-        )
-        .amax(0)
-        .numpy()
-    )
-
-
-def _matches(similarity: np.ndarray, threshold: float = 0.5) -> list[tuple[int, int]]:
-    """(n, T), rows in order of preference -> pairs (row, column), each used once."""
-    similarity = similarity.copy()
-    matches = []
-    for row in np.flatnonzero(similarity.max(axis=1) > threshold):
-        column = int(similarity[row].argmax())
-        if similarity[row, column] > threshold:
-            matches.append((int(row), column))
-            similarity[:, column] = -1
-    return matches

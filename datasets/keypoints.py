@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,16 +13,17 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from datasets.annotations import Annotations
+from datasets.custom import Poses
 from datasets.transforms import (
     People,
     Sizes,
     eval_transform,
+    flip,
     normalised,
     train_transform,
     within,
 )
 from grouppose.pictures import planar, read_picture
-from grouppose.skeleton import Skeleton
 
 
 class KeypointDataset(Dataset):
@@ -33,6 +36,7 @@ class KeypointDataset(Dataset):
         annotation_file: path, or the contents where the set is a part of a file; for evaluation.
         protocol: how to score it: "coco", "crowdpose" or "ochuman".
         image_ids: (I,) int64, in the order of the set.
+        poses: what is on the pictures.
         skeleton: of its people.
         split: "train" (augmented) or "val".
     """
@@ -44,7 +48,7 @@ class KeypointDataset(Dataset):
         image_folder: Path,
         annotation_file: Path | Mapping,
         protocol: str,
-        skeleton: Skeleton,
+        poses: Poses,
         split: str,
         sizes: Sizes,
         seed: int,
@@ -52,11 +56,13 @@ class KeypointDataset(Dataset):
         self.annotation_file = annotation_file
         self.protocol = protocol
         self.image_ids = annotations.image_ids
-        self.skeleton = skeleton
+        self.poses = poses
+        self.skeleton = poses.skeleton
         self.split = split
         self._annotations = annotations
         self._image_folder = image_folder
         self._sizes = sizes
+        self._mirrored = False
         self._seed = seed
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # workers see it change
 
@@ -69,6 +75,33 @@ class KeypointDataset(Dataset):
         height, width = self._annotations.sizes.T
         return np.where(height > 0, width / np.maximum(height, 1), 1.0)
 
+    @property
+    def people(self) -> int:
+        """How many have a labelled keypoint."""
+        return len(self._annotations.area)
+
+    def network_settings(self) -> dict[str, Any]:
+        """What the data say of the network: settings, in plain values."""
+        return {
+            "num_body_points": self.skeleton.num_keypoints,
+            "num_classes": self.poses.num_classes,
+            "skeleton": self.skeleton.to_dict(),
+            "categories": self.poses.categories,
+        }
+
+    def view(self, shorter: int | None = None, mirrored: bool = False) -> KeypointDataset:
+        """The same pictures as evaluation looks at them: not augmented.
+
+        Args:
+            shorter: the side in pixels that they are resized to; None: that of evaluation.
+            mirrored: turn left and right of the picture, and of its labels.
+        """
+        other = copy.copy(self)
+        other.split, other._mirrored = "val", mirrored
+        if shorter is not None:
+            other._sizes = self._sizes.at(shorter)
+        return other
+
     def set_epoch(self, epoch: int) -> None:
         """Chooses the augmentation of an epoch, also in workers that are running already."""
         self._epoch.fill_(epoch)
@@ -78,7 +111,7 @@ class KeypointDataset(Dataset):
 
         Returns:
             image (3, h, w) uint8 RGB; target with image_id () int64, orig_size (2,) int64 height
-            and width of the file's picture, labels (T,) int64 (all 1), keypoints (T, K, 2) in
+            and width of the file's picture, labels (T,) int64 (1 = person), keypoints (T, K, 2) in
             [0, 1] of the returned picture, visible (T, K) bool, area (T,) as share of it. T may
             be 0.
         """
@@ -90,9 +123,10 @@ class KeypointDataset(Dataset):
             order = self.skeleton.flip_order
             image, people = train_transform(image, people, self._sizes, order, generator)
         else:
+            if self._mirrored:
+                image, people = flip(image, people, self.skeleton.flip_order)
             image, people = eval_transform(image, people, self._sizes)
         target = normalised(image, people)
-        target["labels"] = torch.ones(len(target["area"]), dtype=torch.int64)
         target["image_id"] = torch.tensor(int(self.image_ids[index]))
         target["orig_size"] = orig_size
         return planar(image), target
@@ -111,5 +145,6 @@ class KeypointDataset(Dataset):
             "visible": keypoints[..., 2] > 0,
             "boxes": torch.cat([corner, corner + sides], -1),
             "area": torch.from_numpy(data.area[rows]),
+            "labels": torch.from_numpy(data.labels[rows]),
         }
         return image, within(people, *image.shape[-2:])

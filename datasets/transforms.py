@@ -1,13 +1,14 @@
 """Flip, crop and resize: pure functions of a picture and the people on it.
 
 A picture is (3, h, w) uint8. People are a dict in pixels of that picture: keypoints (T, K, 2)
-float32 x, y, visible (T, K) bool, boxes (T, 4) float32 x0, y0, x1, y1 and area (T,) float32.
+float32 x, y, visible (T, K) bool, boxes (T, 4) float32 x0, y0, x1, y1 and area (T,) float32;
+what else there is of everybody, such as labels (T,), stays with them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -59,6 +60,11 @@ class Sizes:
             )
         return cls(lists[0], longest, lists[1], (low, high))
 
+    def at(self, shorter: int) -> Sizes:
+        """Evaluation at this shorter side instead, the limit of the longer one in proportion."""
+        longest = self.longest * shorter // max(self.scales)
+        return replace(self, scales=(shorter,), longest=longest)
+
 
 def resize(image: Tensor, people: People, size: tuple[int, int]) -> tuple[Tensor, People]:
     """Resizes to (height, width) by antialiased bilinear interpolation, like PIL."""
@@ -67,8 +73,8 @@ def resize(image: Tensor, people: People, size: tuple[int, int]) -> tuple[Tensor
         return image, people
     scale = torch.tensor([size[1] / width, size[0] / height])
     return resize_picture(image, size), {
+        **people,
         "keypoints": people["keypoints"] * scale,
-        "visible": people["visible"],
         "boxes": people["boxes"] * scale.repeat(2),
         "area": people["area"] * scale.prod(),
     }
@@ -87,10 +93,10 @@ def flip(image: Tensor, people: People, flip_order: Sequence[int]) -> tuple[Tens
     x, y = people["keypoints"][:, order].unbind(-1)
     x0, y0, x1, y1 = people["boxes"].unbind(-1)
     return image.flip(-1), {
+        **people,
         "keypoints": torch.stack([width - 1 - x, y], -1),
         "visible": people["visible"][:, order],
         "boxes": torch.stack([width - x1, y0, width - x0, y1], -1),
-        "area": people["area"],
     }
 
 
@@ -106,10 +112,9 @@ def crop(
     limit = torch.tensor([width, height], dtype=torch.float32)
     people = within(
         {
+            **people,
             "keypoints": (people["keypoints"] - corner).clamp(min=0).minimum(limit),
-            "visible": people["visible"],
             "boxes": people["boxes"] - corner.repeat(2),
-            "area": people["area"],
         },
         height,
         width,
@@ -166,11 +171,11 @@ def eval_transform(image: Tensor, people: People, sizes: Sizes) -> tuple[Tensor,
 def normalised(image: Tensor, people: People) -> People:
     """Keypoints in [0, 1] of the picture's width and height, area as a share of the picture.
 
-    Keypoints that were labelled outside the picture move to its border.
+    Keypoints that were labelled outside the picture move to its border. Boxes are left out.
     """
     height, width = image.shape[-2:]
     return {
+        **{name: value for name, value in people.items() if name != "boxes"},
         "keypoints": (people["keypoints"] / torch.tensor([width, height])).clamp(0, 1),
-        "visible": people["visible"],
         "area": people["area"] / (height * width),
     }

@@ -315,6 +315,8 @@ def convert(source: Path, target: Path, to: str = "own", dtype: str | None = Non
 
 
 def _is_plain(value: object) -> bool:
+    if isinstance(value, dict):
+        return all(map(_is_plain, (*value, *value.values())))
     if isinstance(value, list | tuple):
         return all(map(_is_plain, value))
     return value is None or isinstance(value, bool | int | float | str)

@@ -8,6 +8,7 @@ from torch import Tensor
 from grouppose.errors import InputError
 
 BOX_SHARE = 0.53  # of its box that a person covers, where the area is not known (CrowdPose's rule)
+LEAST_SPAN = 32.0  # pixels; COCO calls an object below this size small
 
 
 def inverse_sigmoid(x: Tensor, eps: float = 1e-3) -> Tensor:
@@ -49,8 +50,14 @@ def _keypoint_similarity(pred: Tensor, target: Tensor, area: Tensor, sigmas: Ten
 
 
 def pose_area(keypoints: Tensor) -> Tensor:
-    """Area that a pose stands for where nobody labelled one: (..., K, 2) -> (...)."""
+    """Area that a pose stands for where nobody labelled one: (..., K, 2) -> (...).
+
+    One or two keypoints span no area: theirs is that of a square on their distance, at least
+    `LEAST_SPAN` pixels.
+    """
     sides = keypoints.amax(-2) - keypoints.amin(-2)
+    if keypoints.shape[-2] < 3:
+        sides = sides.amax(-1, keepdim=True).clamp(min=LEAST_SPAN).expand_as(sides)
     return BOX_SHARE * sides.prod(-1)
 
 

@@ -1,15 +1,30 @@
 """Skeletons: the keypoints of a person, and what follows from them.
 
-The only place that knows how many keypoints a data set has, which of them are left and right, and
-how exactly people label them (sigmas).
+What a data set's keypoints are called, which of them are left and right, which lines connect them
+and how exactly people label them (sigmas) stands in a file each, in `grouppose/skeletons/` or
+wherever a user keeps one:
+
+    {"names": ["left_ear", "right_ear", "tail"],
+     "flip_pairs": [["left_ear", "right_ear"]],       (left out: taken from the names)
+     "limbs": [["left_ear", "right_ear"], [1, 2]],    (names, or numbers from 0; left out: none)
+     "sigmas": [0.035, 0.035, 0.079]}                 (left out: DEFAULT_SIGMA each)
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+import json
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from grouppose.errors import InputError
+from grouppose.errors import InputError, MissingFileError, nearest
+
+DEFAULT_SIGMA = 0.079  # where nobody measured the spread: that of a COCO shoulder
+FOLDER = Path(__file__).parent / "skeletons"
+_KEYS = ("names", "flip_pairs", "limbs", "sigmas", "source")
 
 
 @dataclass(frozen=True)
@@ -29,11 +44,16 @@ class Skeleton:
     limbs: tuple[tuple[int, int], ...]
 
     def __post_init__(self) -> None:
+        if not self.names:
+            raise InputError("a skeleton without keypoint names; expected at least one")
         if len(self.sigmas) != len(self.names):
             raise InputError(
                 f"{len(self.names)} keypoint names but {len(self.sigmas)} sigmas; "
                 "give one sigma per keypoint"
             )
+        for sigma in self.sigmas:
+            if not sigma > 0:
+                raise InputError(f"sigmas hold {sigma!r}, expected numbers above 0")
         for kind, pairs in (("flip_pairs", self.flip_pairs), ("limbs", self.limbs)):
             for pair in pairs:
                 if len(pair) != 2 or not all(0 <= i < len(self.names) for i in pair):
@@ -41,6 +61,12 @@ class Skeleton:
                         f"{kind} holds {tuple(pair)}, "
                         f"expected two indices from 0 to {len(self.names) - 1}"
                     )
+        paired = [i for pair in self.flip_pairs for i in pair]
+        twice = [self.names[i] for i in paired if paired.count(i) > 1]
+        if twice:
+            raise InputError(
+                f"flip_pairs name {twice[0]!r} twice; a keypoint has one counterpart at most"
+            )
 
     @property
     def num_keypoints(self) -> int:
@@ -54,6 +80,17 @@ class Skeleton:
             order[left], order[right] = right, left
         return tuple(order)
 
+    @property
+    def sides(self) -> tuple[str, ...]:
+        """ "left", "right" or "middle" for each keypoint: by the flip pairs, else by its name."""
+        sides = []
+        for name in self.names:
+            parts = set(side_spelt_out(name).split("_")) & {"left", "right"}
+            sides.append(parts.pop() if len(parts) == 1 else "middle")
+        for left, right in self.flip_pairs:
+            sides[left], sides[right] = "left", "right"
+        return tuple(sides)
+
     @classmethod
     def from_names(
         cls,
@@ -61,12 +98,13 @@ class Skeleton:
         limbs: Sequence[tuple[int, int]] = (),
         sigmas: Sequence[float] | None = None,
     ) -> Skeleton:
-        """Takes flip pairs from names ("left_x" / "right_x"); sigmas default to DEFAULT_SIGMA."""
-        index = {name.lower(): i for i, name in enumerate(names)}
+        """Takes flip pairs from names ("left_x" / "right_x", "L_x" / "R_x", "x.l" / "x.r", ...);
+        sigmas default to DEFAULT_SIGMA."""
+        place = {side_spelt_out(name): i for i, name in enumerate(names)}
         pairs = [
-            (i, index[name.replace("left", "right")])
-            for name, i in index.items()
-            if "left" in name and name.replace("left", "right") in index
+            (i, place[name.replace("left", "right")])
+            for name, i in place.items()
+            if "left" in name and name.replace("left", "right") in place
         ]
         return cls(
             tuple(names),
@@ -75,78 +113,131 @@ class Skeleton:
             tuple((int(a), int(b)) for a, b in limbs),
         )
 
+    @classmethod
+    def from_dict(cls, content: Any, place: str = "the skeleton") -> Skeleton:
+        """Reads what `to_dict` gives, or the content of a skeleton file.
 
-DEFAULT_SIGMA = 0.079  # where nobody measured the spread: that of a COCO shoulder
+        Args:
+            content: see the module.
+            place: starts error messages.
+        """
+        names = content.get("names") if isinstance(content, Mapping) else None
+        if not isinstance(names, list | tuple) or not all(isinstance(n, str) for n in names):
+            raise InputError(f'{place} has no "names", a list of the keypoints\' names; give it')
+        unknown = [key for key in content if key not in _KEYS]
+        if unknown:
+            raise InputError(f"{place} has {unknown[0]!r}; {nearest(unknown[0], _KEYS)}")
+        if len(set(names)) != len(names):
+            raise InputError(f"{place} has a name twice; give each keypoint its own")
+        limbs = _pairs(content.get("limbs") or (), names, f"{place}: limbs")
+        try:
+            skeleton = cls.from_names(names, limbs, content.get("sigmas"))
+            if content.get("flip_pairs") is None:
+                return skeleton
+            pairs = _pairs(content["flip_pairs"], names, f"{place}: flip_pairs")
+            return cls(skeleton.names, pairs, skeleton.sigmas, skeleton.limbs)
+        except TypeError as error:
+            raise InputError(f"{place}: sigmas are no list of numbers; correct them") from error
+        except InputError as error:
+            raise InputError(f"{place}: {error}") from error
 
-# Spread of COCO's annotators by joint (https://cocodataset.org/#keypoints-eval).
-_SIGMA = {
-    "nose": 0.026,
-    "eye": 0.025,
-    "ear": 0.035,
-    "shoulder": 0.079,
-    "elbow": 0.072,
-    "wrist": 0.062,
-    "hip": 0.107,
-    "knee": 0.087,
-    "ankle": 0.089,
-    "head": 0.079,  # CrowdPose gives head top and neck the spread of a shoulder
-    "neck": 0.079,
-}
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists, as checkpoints and skeleton files keep them."""
+        return {
+            "names": list(self.names),
+            "flip_pairs": [list(pair) for pair in self.flip_pairs],
+            "limbs": [list(pair) for pair in self.limbs],
+            "sigmas": list(self.sigmas),
+        }
 
 
-def _both_sides(*joints: str) -> list[str]:
-    return [f"{side}_{joint}" for joint in joints for side in ("left", "right")]
+def _pairs(values: Any, names: Sequence[str], place: str) -> tuple[tuple[int, int], ...]:
+    """Pairs of names or numbers as pairs of numbers."""
+    pairs = []
+    for pair in values if isinstance(values, list | tuple) else [values]:
+        if not isinstance(pair, list | tuple) or len(pair) != 2:
+            raise InputError(f"{place} holds {pair!r}, expected two keypoints")
+        for keypoint in pair:
+            if isinstance(keypoint, str) and keypoint not in names:
+                raise InputError(f"{place} names {keypoint!r}; {nearest(keypoint, names)}")
+        a, b = (names.index(k) if isinstance(k, str) else k for k in pair)
+        if not all(type(k) is int and 0 <= k < len(names) for k in (a, b)):
+            raise InputError(
+                f"{place} holds {list(pair)}, expected two indices from 0 to {len(names) - 1}"
+            )
+        pairs.append((a, b))
+    return tuple(pairs)
 
 
-def _person(names: Sequence[str], limbs: Sequence[tuple[str, str]]) -> Skeleton:
-    """A human skeleton, its sigmas by joint and its limbs by name."""
-    sigmas = [next(s for joint, s in _SIGMA.items() if joint in name.split("_")) for name in names]
-    index = {name: i for i, name in enumerate(names)}
-    return Skeleton.from_names(names, [(index[a], index[b]) for a, b in limbs], sigmas)
+def side_spelt_out(name: str) -> str:
+    """A keypoint's name in small letters; L_x, x_L, l-x, x.l ... become left_x or x_left."""
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name)  # REye, leftEye
+    parts = re.split(r"[-_. ]+", words.lower())
+    sides = {"l": "left", "lt": "left", "r": "right", "rt": "right"}
+    return "_".join(sides.get(part, part) for part in parts)
 
 
-_LIMBS = [
-    (f"{side}_{a}", f"{side}_{b}")
-    for a, b in (("shoulder", "elbow"), ("elbow", "wrist"), ("hip", "knee"), ("knee", "ankle"))
-    for side in ("left", "right")
-]
-_TORSO = [
-    ("left_shoulder", "right_shoulder"),
-    ("left_hip", "right_hip"),
-    ("left_shoulder", "left_hip"),
-    ("right_shoulder", "right_hip"),
-]
-_FACE = [
-    (a, f"{side}_{b}" if b != "nose" else b)
-    for side in ("left", "right")
-    for a, b in ((f"{side}_eye", "nose"), (f"{side}_eye", "ear"))
-]
+@functools.cache
+def shipped() -> tuple[str, ...]:
+    """The names that `read_skeleton` knows."""
+    return tuple(sorted(path.stem for path in FOLDER.glob("*.json")))
 
-COCO = _person(
-    ["nose"] + _both_sides("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle"),
-    _LIMBS + _TORSO + _FACE + [("left_ear", "left_shoulder"), ("right_ear", "right_shoulder")],
-)
 
-CROWDPOSE = _person(
-    _both_sides("shoulder", "elbow", "wrist", "hip", "knee", "ankle") + ["top_head", "neck"],
-    _LIMBS + _TORSO + [("top_head", "neck"), ("neck", "left_shoulder"), ("neck", "right_shoulder")],
-)
+def read_skeleton(source: str | Path | Mapping[str, Any]) -> Skeleton:
+    """A skeleton by the name of one that comes with the package, from a file, or from a dict.
 
-OCHUMAN = _person(  # the 19 keypoints of OCHuman's own files; its COCO-format files use COCO's
-    [f"{side}_{joint}" for side in ("right", "left") for joint in ("shoulder", "elbow", "wrist")]
-    + [f"{side}_{joint}" for side in ("right", "left") for joint in ("hip", "knee", "ankle")]
-    + ["head", "neck", "right_ear", "left_ear", "nose", "right_eye", "left_eye"],
-    _LIMBS
-    + _TORSO
-    + _FACE
-    + [("head", "neck"), ("neck", "left_shoulder"), ("neck", "right_shoulder")],
-)
+    Args:
+        source: such as "halpe26" (see `shipped`), a JSON file, or what `Skeleton.to_dict` gives.
+    """
+    if isinstance(source, Mapping):
+        return Skeleton.from_dict(source)
+    if source in shipped():
+        return _shipped(str(source))
+    path = Path(source)
+    if not path.is_file():
+        raise MissingFileError(
+            f"no skeleton {str(source)!r}; expected a JSON file or one of {', '.join(shipped())}"
+        )
+    return _from_file(path)
+
+
+def _from_file(path: Path) -> Skeleton:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} is not JSON ({error}); see grouppose/skeleton.py") from error
+    return Skeleton.from_dict(content, str(path))
+
+
+@functools.cache
+def _shipped(name: str) -> Skeleton:
+    return _from_file(FOLDER / f"{name}.json")
+
+
+COCO = read_skeleton("coco")
+CROWDPOSE = read_skeleton("crowdpose")
+OCHUMAN = read_skeleton("ochuman19")  # of its own files; its COCO-format files use COCO's
 
 _PUBLISHED = {skeleton.num_keypoints: skeleton for skeleton in (COCO, CROWDPOSE, OCHUMAN)}
 
 
-def skeleton_of(num_body_points: int) -> Skeleton:
-    """The published skeleton of that size, else unnamed keypoints with the default sigma."""
+def skeleton_of(
+    num_body_points: int, given: str | Path | Mapping[str, Any] | None = None
+) -> Skeleton:
+    """The skeleton that is given, else the published one of that size, else unnamed keypoints.
+
+    Args:
+        num_body_points: K.
+        given: as `read_skeleton` takes it; it must have K keypoints.
+    """
+    if given is not None:
+        skeleton = read_skeleton(given)
+        if skeleton.num_keypoints != num_body_points:
+            raise InputError(
+                f"the skeleton has {skeleton.num_keypoints} keypoints, num_body_points is "
+                f"{num_body_points}; set one of them to the data set's"
+            )
+        return skeleton
     if num_body_points in _PUBLISHED:
         return _PUBLISHED[num_body_points]
     return Skeleton.from_names([f"keypoint_{i}" for i in range(num_body_points)])

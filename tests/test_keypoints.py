@@ -17,6 +17,14 @@ def test_area_and_agreement_by_hand():
     assert agreement(TRIANGLE, TRIANGLE, SIGMAS).tolist() == [1, 1, 1]
 
 
+def test_one_and_two_keypoints_have_an_area_too():
+    assert pose_area(TRIANGLE[:1]).item() == pytest.approx(0.53 * 32**2)
+    assert pose_area(TRIANGLE[:2] * 5).item() == pytest.approx(0.53 * 100**2)  # on a line
+    near = pose_similarity(TRIANGLE[None, :1], TRIANGLE[None, :1] + 3, SIGMAS[:1])
+    scale = 2 * 0.53 * 32**2 * 0.2**2
+    assert near.item() == pytest.approx(math.exp(-18 / scale), rel=1e-5)
+
+
 def test_similarity_of_poses_by_hand():
     poses = torch.stack([TRIANGLE, TRIANGLE + torch.tensor([3.0, 4.0]), TRIANGLE + 500])
     alike = pose_similarity(poses, poses, SIGMAS)

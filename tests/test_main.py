@@ -12,7 +12,7 @@ from addict import Dict
 import main
 from grouppose.checkpoints import published_names
 from grouppose.errors import InputError
-from tests.util.tiny import OPTIONS, write_coco
+from tests.util.tiny import OPTIONS, one_thread, write_coco  # noqa: F401 - a fixture
 from util import config, engine, plots
 
 ROOT = Path(main.__file__).parent
@@ -21,15 +21,6 @@ DEMO = str(ROOT / "config" / "demo.py")
 
 # of the run that the tests share; dropout draws from the random state that a resumed run restores
 TRAINED = ("use_ema=true", "dropout=0.1", "lr=5e-4")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Sums do not depend on the number of threads then, and small runs are faster."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -143,16 +134,20 @@ def test_evaluation_repeats_the_numbers_of_training(trained, data, tmp_path, cap
     resume = str(trained / "checkpoint.pth")
     assert main.main(command(data, tmp_path, "--resume", resume, "--eval")) == 0
     table = capsys.readouterr().out
-    names, numbers, swaps = table.splitlines()
+    protocol, names, numbers, swaps, found, *errors = table.splitlines()
+    assert protocol.startswith("coco: 3 pictures, 3 people; 17 keypoints, 8 left-right pairs")
     entry = log_of(trained)[-1]
     stats = dict(zip(names.split(), numbers.split(), strict=True))
     assert stats["AP"] == f"{100 * entry['test_AP']:.1f}"
     assert swaps == (
         f"left-right swaps among matched people: {100 * entry['test_swap_rate']:.1f} %"
     )
-    assert {path.name for path in tmp_path.iterdir()} == {"results.json", "predictions.png"}
+    assert found.startswith("of 3 labelled people, ") and len(errors) == 1 + 1 + 17
+    written = {"results.json", "predictions.png", "errors.png"}
+    assert {path.name for path in tmp_path.iterdir()} == written
     results = json.loads((tmp_path / "results.json").read_text())
-    assert [r["image_id"] for r in results] == [30] * 5 + [20] * 5 + [10] * 5
+    assert list(dict.fromkeys(r["image_id"] for r in results)) == [30, 20, 10]
+    assert {r["category_id"] for r in results} == {1}
     assert all(len(result["keypoints"]) == 51 for result in results)
 
 
@@ -279,7 +274,7 @@ def test_training_needs_a_folder(data, capsys):
         (["-c", "config/none.py"], [], "no config file config/none.py; check the path"),
         ([], ["bath_size=1"], "no setting 'bath_size'; did you mean 'batch_size'?"),
         (["--coco_path", "nowhere"], [], "no folder nowhere"),
-        (["--dataset_file", "cocoo"], [], "dataset_file is 'cocoo', expected one of coco"),
+        (["--dataset_file", "cocoo"], [], "dataset_file is 'cocoo'; did you mean 'coco'?"),
         ([], ["batch_size=5"], "4 training pictures do not fill 1 x 5 (accumulate x batch_size)"),
         ([], ["num_body_points=14"], "'keypoints', expected 42 numbers"),
         (["--resume", "none.pth"], [], "no file none.pth, expected a checkpoint"),

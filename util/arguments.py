@@ -36,7 +36,7 @@ def build_parser(description: str | None) -> Parser:
         metavar="KEY=VALUE",
         help="settings in place of the config's: batch_size=1 data_aug_scales=480,800",
     )
-    add("--dataset_file", metavar="NAME", help="coco, crowdpose, ochuman or synthetic")
+    add("--dataset_file", metavar="NAME", help="coco, crowdpose, custom, ...: docs/datasets.md")
     add("--coco_path", metavar="DIR", help="folder of the data set")
     add("--output_dir", metavar="DIR", help="for checkpoints, log.txt, config.py, pictures")
     add("--backbone", metavar="NAME", help="resnet18, 34, 50, 101, swin_T_224_1k, swin_L_384_22k")
@@ -49,6 +49,8 @@ def build_parser(description: str | None) -> Parser:
         default="faster",
         help="package that scores: faster-coco-eval (default) or pycocotools; same numbers",
     )
+    add("--bootstrap", type=int, default=0, metavar="N", help="--eval: 95 %% intervals of AP")
+    add("--train_rescore", action="store_true", help="train rescore.pth for the model of --resume")
     add("--predict", metavar="SOURCE", help="draw poses: a picture, video, folder or pattern")
     add("--save_predictions", type=int, default=16, metavar="N", help="pictures drawn by --eval")
     add("--pretrain_model_path", metavar="FILE", help="start from these weights")
@@ -90,7 +92,7 @@ def parse_arguments(
         setting = f"--options {flag.lstrip('-')}=VALUE"
         hint = f"did you mean {close[0]!r}?" if close else f"a config's setting is set by {setting}"
         parser.error(f"no flag {flag!r}; {hint}")
-    for flag in ("eval", "predict"):
+    for flag in ("eval", "predict", "train_rescore"):
         if getattr(args, flag) and not (args.resume or args.pretrain_model_path):
             parser.error(f"--{flag} without weights; give --resume FILE")
     if not args.eval and not args.output_dir:

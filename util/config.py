@@ -58,8 +58,6 @@ POSITIVE = (
     "lr_drop",
     "eval_every",
     "save_checkpoint_interval",
-    "num_body_points",
-    "num_classes",
     "num_queries",
     "num_select",
     "num_feature_levels",
@@ -76,6 +74,10 @@ NOT_NEGATIVE = (
     "seed",
 )
 SCHEDULES = ("step", "cosine")
+# 0 in a custom set: its annotation file decides. A config that says otherwise was written for
+# another set, so that only --options and a checkpoint count.
+FROM_DATA = ("num_body_points", "num_classes")
+ANY_OF = ("skeleton",)  # a name, a file or what a checkpoint holds; checked where it is read
 
 
 class Setting(NamedTuple):
@@ -112,11 +114,15 @@ def load_config(
         assign(config, name, value, resumed)
     for name, value in (flags or {}).items():
         assign(config, name, value, f"--{name} {value}")
+    set_here = []
     for option in options:
         name, equals, text = option.partition("=")
         if not equals or not name:
             raise InputError(f"--options {option}: expected key=value")
         assign_text(config, name, text, f"--options {option}")
+        set_here.append(name)
+    if config["dataset_file"] == "custom" and not resumed:
+        config |= {name: 0 for name in FROM_DATA if name not in set_here}
     check_values(config)
     config = Dict(config)
     config.freeze()
@@ -196,8 +202,10 @@ def assign_text(config: dict[str, Any], name: str, text: str, place: str) -> Non
         assign(config, name, _parse(text, FIXED[name]), place)
         return
     parent, key = _locate(config, name, place)
-    value = _parse(text, "" if OPTIONAL.get(name) is str else parent[key])
-    assign(config, name, None if name in OPTIONAL and text.lower() == "none" else value, place)
+    is_text = OPTIONAL.get(name) is str or name in ANY_OF
+    value = _parse(text, "" if is_text else parent[key])
+    empty = (name in OPTIONAL or name in ANY_OF) and text.lower() == "none"
+    assign(config, name, None if empty else value, place)
 
 
 def _locate(config: dict[str, Any], name: str, place: str) -> tuple[dict[str, Any], str]:
@@ -233,7 +241,7 @@ def _fit(name: str, value: Any, now: Any, place: str) -> Any:
     """`value` in the type of the setting, which has the value `now`."""
     if name in OPTIONAL:
         return None if value is None else _fit_type(name, value, OPTIONAL[name], now, place)
-    if now is None:
+    if now is None or name in ANY_OF:
         return value
     if not isinstance(now, list):
         return _fit_type(name, value, type(now), now, place)
@@ -260,6 +268,10 @@ def check_values(config: Mapping[str, Any]) -> None:
         for name in names:
             if name in config and config[name] < least:
                 raise InputError(f"{name} is {config[name]}, expected at least {least}")
+    least = 0 if config["dataset_file"] == "custom" else 1
+    for name in FROM_DATA:
+        if config[name] < least:
+            raise InputError(f"{name} is {config[name]}, expected at least {least}")
     if config["lr_schedule"] not in SCHEDULES:
         raise InputError(
             f"lr_schedule is {config['lr_schedule']!r}; {nearest(config['lr_schedule'], SCHEDULES)}"
@@ -271,7 +283,7 @@ def check_values(config: Mapping[str, Any]) -> None:
             f"hidden_dim is {config['hidden_dim']}, expected a multiple of nheads "
             f"({config['nheads']})"
         )
-    candidates = config["num_queries"] * config["num_classes"]
+    candidates = config["num_queries"] * (config["num_classes"] or 2)
     if config["num_select"] > candidates:
         raise InputError(
             f"num_select is {config['num_select']}, but num_queries x num_classes gives "

@@ -57,13 +57,18 @@ def choose_precision(device: torch.device, amp: bool) -> torch.dtype | None:
 
 
 def forward(
-    model: nn.Module, images: Tensor, padding: Tensor, device: torch.device, precision: Any
+    model: nn.Module,
+    images: Tensor,
+    padding: Tensor,
+    device: torch.device,
+    precision: Any,
+    **wanted: bool,
 ) -> dict[str, Any]:
     """The model's outputs in float32, whatever it computed in; images and padding on the CPU."""
     images = images.to(device, non_blocking=True)
     padding = padding.to(device, non_blocking=True) if padding.any() else None
     with torch.autocast(device.type, dtype=precision, enabled=precision is not None):
-        outputs = model(images, padding)
+        outputs = model(images, padding, **wanted)
     return _to_float(outputs)
 
 
@@ -183,32 +188,37 @@ def predict(
     batches: Any,
     device: torch.device,
     precision: torch.dtype | None,
+    confidence: bool = False,
 ) -> tuple[list[int], People]:
     """Finds the people of every picture of the data set, on all ranks together.
 
     Args:
         model: without DistributedDataParallel, as ranks may have different numbers of batches.
         batches: a loader whose dataset knows its `image_ids`; each rank has its share.
+        confidence: also give that of every keypoint.
 
     Returns:
         Image ids in the order of the data set and the people of each picture, the same on all
         ranks, on the CPU.
     """
     model.eval()
+    wanted = {"previous": True} if confidence else {}
     image_ids: list[int] = []
     people: People = []
     ranks = distributed.world_size()
     with Progress(len(batches.dataset.image_ids), "evaluation") as progress:
         for images, padding, targets in batches:
-            outputs = forward(model, images, padding, device, precision)
+            outputs = forward(model, images, padding, device, precision, **wanted)
             sizes = torch.stack([torch.as_tensor(t["orig_size"]) for t in targets]).to(device)
             people += [_to_device(p, torch.device("cpu")) for p in postprocess(outputs, sizes)]
             image_ids += [int(target["image_id"]) for target in targets]
             progress.step(len(targets) * ranks)
-    return _gather(image_ids, people, batches.dataset)
+    return _gather(image_ids, people, batches.dataset, confidence)
 
 
-def _gather(image_ids: list[int], people: People, dataset: Any) -> tuple[list[int], People]:
+def _gather(
+    image_ids: list[int], people: People, dataset: Any, confidence: bool
+) -> tuple[list[int], People]:
     """Puts the shares of all ranks together, as arrays, in the order of the data set."""
     num_keypoints = dataset.skeleton.num_keypoints
     empty = {
@@ -216,6 +226,8 @@ def _gather(image_ids: list[int], people: People, dataset: Any) -> tuple[list[in
         "labels": torch.zeros(0, dtype=torch.int64),
         "keypoints": torch.zeros(0, num_keypoints, 2),
     }
+    if confidence:
+        empty["confidence"] = torch.zeros(0, num_keypoints)
     ids = distributed.gather_rows(torch.tensor(image_ids, dtype=torch.int64)).tolist()
     counts = torch.tensor([len(p["scores"]) for p in people], dtype=torch.int64)
     counts = distributed.gather_rows(counts).tolist()

@@ -19,7 +19,6 @@ import cv2
 import numpy as np
 import torch
 
-from datasets.evaluate import PERSON
 from grouppose.errors import InputError, MissingFileError, UserError
 from grouppose.inference.visualize import draw_grid, draw_poses
 from grouppose.skeleton import Skeleton
@@ -152,7 +151,7 @@ def drawn_samples(dataset: Any, people: Sequence[dict[str, Any]]) -> list[tuple]
     for found, (image, target) in zip(people, dataset, strict=False):
         size = target["orig_size"].new_tensor(image.shape[-2:])
         scale = (size / target["orig_size"]).flip(0)
-        found = {name: value[found["labels"] == PERSON] for name, value in found.items()}
+        found = {name: value[found["labels"] > 0] for name, value in found.items()}
         points = target["keypoints"] * size.flip(0)
         labels = torch.cat([points, target["visible"][..., None]], -1).numpy()
         keypoints = (found["keypoints"] * scale).numpy()

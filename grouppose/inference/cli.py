@@ -46,6 +46,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--threshold", type=float, default=0.3, help="least score of a person")
     add("--size", type=int, metavar="PIXELS", help="shorter side to resize to")
     add("--flip-test", action="store_true", help="also look at mirrored pictures; twice the time")
+    add("--scales", type=int, nargs="+", default=[], metavar="PIXELS", help="look at each, merge")
+    add("--rescore", metavar="FILE", help="of main.py --train_rescore")
     add("--device", default="auto", help="auto, cpu or cuda")
     add("--dtype", default="float32", help="float32, bfloat16 or float16")
     add("--quiet", action="store_true", help="no progress bar and no summary")
@@ -135,6 +137,8 @@ def run_predict(given: argparse.Namespace) -> int:
         threshold=given.threshold,
         size=given.size,
         flip_test=given.flip_test,
+        scales=given.scales,
+        rescore=given.rescore,
         tracker="oks" if given.track else None,
     )
     source = int(given.source) if given.source.isdigit() else given.source
@@ -180,7 +184,8 @@ def predict_into(
     for path, reason in predictor.failed:
         sys.stderr.write(f"left out: {reason if path in reason else f'{path}: {reason}'}\n")
     if not quiet:
-        print(f"{people} people in {pictures} pictures; see {folder}")  # noqa: T201
+        views = f", {predictor.views} views of each" if predictor.views > 1 else ""
+        print(f"{people} people in {pictures} pictures{views}; see {folder}")  # noqa: T201
     return 1 if predictor.failed else 0
 
 
@@ -219,6 +224,7 @@ def run_info(given: argparse.Namespace) -> int:
     """Prints what a file of weights holds."""
     from grouppose.checkpoints import read_checkpoint
     from grouppose.models import stored_settings
+    from grouppose.skeleton import skeleton_of
 
     content = read_checkpoint(given.file)
     state = content["model"]
@@ -228,7 +234,14 @@ def run_info(given: argparse.Namespace) -> int:
     others = sorted(key for key in content if key not in ("model", "settings"))
     if others:
         lines.append(f"beside the weights: {', '.join(others)}")
-    lines += [f"{key} = {value!r}" for key, value in stored_settings(content).items()]
+    stored = stored_settings(content)
+    skeleton = skeleton_of(stored["num_body_points"], stored.pop("skeleton", None))
+    categories = stored.pop("categories", [])
+    lines += [f"{key} = {value!r}" for key, value in stored.items()]
+    lines += [f"keypoints: {', '.join(skeleton.names)}", f"sigmas: {list(skeleton.sigmas)}"]
+    pairs = [f"{skeleton.names[a]} - {skeleton.names[b]}" for a, b in skeleton.flip_pairs]
+    lines.append(f"mirroring exchanges: {', '.join(pairs) or 'nothing'}")
+    lines += [f"class {i}: {name}" for i, (_, name) in enumerate(categories, start=1)]
     print("\n".join(lines))  # noqa: T201
     return 0
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from grouppose.checkpoints import read_checkpoint
 from grouppose.errors import InputError
 from grouppose.inference import tta
+from grouppose.inference.rescore import Rescorer
 from grouppose.inference.results import Keypoints, Result
 from grouppose.inference.sources import Frame, frames
 from grouppose.inference.tracking import Tracker
@@ -47,9 +48,11 @@ class Predictor:
         scales: shorter sides to look at and average, in place of `size`.
         suppress: OKS above which the lower-scored of two people is left out; None: nobody is, as
             the model has learned to find everybody once.
+        rescore: file of `main.py --train_rescore`, whose scores replace the model's.
         tracker: "oks" keeps identities from picture to picture and smooths keypoints; for videos.
         bgr: arrays are BGR, as OpenCV has them.
-        skeleton: names, limbs, sigmas and left-right pairs; None: the published one of that size.
+        skeleton: names, limbs, sigmas and left-right pairs; None: the one that the weights were
+            trained with, else the published one of that size.
 
     Raises:
         InputError: for what cannot be read. Files of folders, patterns and lists that cannot be
@@ -69,6 +72,7 @@ class Predictor:
         flip_test: bool = False,
         scales: Sequence[int] = (),
         suppress: float | None = None,
+        rescore: str | Path | None = None,
         tracker: str | None = None,
         bgr: bool = False,
         skeleton: Skeleton | None = None,
@@ -89,7 +93,9 @@ class Predictor:
         settings = getattr(self.model, "settings", None)
         if settings is None:
             raise InputError("the model has no settings; build it with grouppose.build_model")
-        self.skeleton = skeleton or skeleton_of(settings["num_body_points"])
+        self.skeleton = skeleton or skeleton_of(
+            settings["num_body_points"], settings.get("skeleton")
+        )
         if self.skeleton.num_keypoints != settings["num_body_points"]:
             raise InputError(
                 f"the skeleton has {self.skeleton.num_keypoints} keypoints, the model "
@@ -105,8 +111,17 @@ class Predictor:
         self.tracker, self.bgr = tracker, bgr
         self.failed: list[tuple[str, str]] = []
         everybody = settings["num_queries"] * settings["num_classes"]
-        self._postprocess = family(settings["modelname"]).postprocess(num_select=everybody)
+        self._postprocess = family(settings["modelname"]).postprocess(
+            num_select=everybody, skeleton=self.skeleton.to_dict()
+        )
+        self.categories = settings.get("categories", [])  # [id, name] of labels 1, 2, ...
         self._sigmas = torch.tensor(self.skeleton.sigmas)
+        self._rescorer = None if rescore is None else Rescorer.load(rescore, self.skeleton)
+
+    @property
+    def views(self) -> int:
+        """How often each picture goes through the model."""
+        return len(self.sizes) * (2 if self.flip_test else 1)
 
     def __call__(self, source: Any) -> Iterator[Result]:
         """Results of all pictures of a source, in order; see `sources.frames` for what it may be.
@@ -157,9 +172,12 @@ class Predictor:
                 mirrored = self._look(images.flip(-1), (height, width))
                 order = self.skeleton.flip_order
                 views.append([tta.unflip(people, width, order) for people in mirrored])
-        if len(views) == 1:
-            return views[0]
-        return [tta.merge(people, self._sigmas) for people in zip(*views, strict=True)]
+        found = views[0]
+        if len(views) > 1:
+            found = [tta.merge(people, self._sigmas) for people in zip(*views, strict=True)]
+        if self._rescorer is not None:
+            found = [self._rescorer.rescored(people) for people in found]
+        return found
 
     def _look(self, images: Tensor, size: tuple[int, int]) -> list[tta.People]:
         kind = self.device.type

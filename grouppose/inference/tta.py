@@ -16,18 +16,25 @@ def unflip(people: People, width: float, flip_order: Sequence[int]) -> People:
     """People found in a mirrored picture, as they are in the picture itself.
 
     Args:
-        people: keypoints (n, K, 2) in pixels, confidence (n, K), scores and labels (n,).
-        width: of the picture in pixels; normalised x became 1 - x.
+        people: keypoints (n, K, 2) in pixels, scores and labels (n,); confidence (n, K), if any.
+        width: of the picture in pixels. Pixel x became w - 1 - x, as in training.
         flip_order: of the skeleton.
     """
     order = list(flip_order)
-    keypoints = people["keypoints"][:, order].clone()
-    keypoints[..., 0] = width - keypoints[..., 0]
-    return {**people, "keypoints": keypoints, "confidence": people["confidence"][:, order]}
+    people = dict(people)
+    for name in ("keypoints", "confidence"):
+        if name in people:
+            people[name] = people[name][:, order]
+    x, y = people["keypoints"].unbind(-1)
+    people["keypoints"] = torch.stack([width - 1 - x, y], -1)
+    return people
 
 
 def merge(views: Sequence[People], sigmas: Tensor, least_similarity: float = 0.5) -> People:
     """Finds who is the same in several views, by OKS, and averages them by score.
+
+    Where several fit, as a person's weaker copies do, the better-scored go together: pairs have the
+    largest sum of OKS times the geometric mean of their scores.
 
     Args:
         views: of one picture, in its pixels; as `unflip` gives them.
@@ -35,24 +42,26 @@ def merge(views: Sequence[People], sigmas: Tensor, least_similarity: float = 0.5
         least_similarity: OKS below which it is somebody else.
 
     Returns:
-        The same four columns, best first. A score is the mean over all views, with 0 where the
-        person was not found.
+        The same columns, best first. A score is the mean over all views, with 0 where the person
+        was not found.
     """
     from scipy.optimize import linear_sum_assignment  # slow to import
 
     merged = {name: value.clone() for name, value in views[0].items()}
     weight = merged["scores"].clone()  # sum of scores: of everybody's weights
+    averaged = [name for name in ("keypoints", "confidence") if name in merged]
     for view in views[1:]:
         alike = pose_similarity(merged["keypoints"], view["keypoints"], sigmas)
         alike = alike * (merged["labels"][:, None] == view["labels"])
-        rows, columns = linear_sum_assignment(-alike.cpu().numpy())
-        same = [
-            (r, c) for r, c in zip(rows, columns, strict=True) if alike[r, c] >= least_similarity
-        ]
-        old, new = (torch.tensor([pair[i] for pair in same], dtype=torch.int64) for i in (0, 1))
+        near = alike >= least_similarity
+        worth = alike * near * (weight[:, None] * view["scores"]).sqrt()
+        rows, columns = linear_sum_assignment(-worth.cpu().numpy())
+        old, new = torch.from_numpy(rows), torch.from_numpy(columns)
+        same = near[old, new]
+        old, new = old[same], new[same]
         total = (weight[old] + view["scores"][new]).clamp(min=1e-12)
         share = view["scores"][new] / total
-        for name in ("keypoints", "confidence"):
+        for name in averaged:
             part = share.view(-1, *[1] * (merged[name].ndim - 1))
             merged[name][old] += part * (view[name][new] - merged[name][old])
         weight[old] = total

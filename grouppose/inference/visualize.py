@@ -110,7 +110,8 @@ def line_width(image: np.ndarray) -> int:
 
 def limb_colours(skeleton: Skeleton) -> list[Colour]:
     """A colour for each limb; its hue says left, right or middle and changes along the body."""
-    sides = [_side(skeleton.names[a], skeleton.names[b]) for a, b in skeleton.limbs]
+    of = skeleton.sides
+    sides = [_side(of[a], of[b]) for a, b in skeleton.limbs]
     colours = []
     for i, side in enumerate(sides):
         share = sides[:i].count(side) / max(1, sides.count(side) - 1)
@@ -129,9 +130,9 @@ def _rgb(hue: float, saturation: float, value: float) -> Colour:
     return round(255 * red), round(255 * green), round(255 * blue)
 
 
-def _side(*names: str) -> str:
-    """The side that all names agree on; a name without a side agrees with either."""
-    sides = {side for side in ("left", "right") for name in names if side in name.split("_")}
+def _side(*ends: str) -> str:
+    """The side of a limb: that of its ends; an end in the middle agrees with either."""
+    sides = {side for side in ends if side != "middle"}
     return sides.pop() if len(sides) == 1 else "middle"
 
 

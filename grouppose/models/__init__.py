@@ -13,6 +13,7 @@ from torch import nn
 from grouppose.checkpoints import infer_settings, load_weights, read_checkpoint
 from grouppose.errors import InputError, SettingNameError, SettingTypeError, nearest
 from grouppose.models import grouppose
+from grouppose.skeleton import skeleton_of
 
 
 class Family(NamedTuple):
@@ -67,6 +68,9 @@ def build_model(name: str, **settings: Any) -> nn.Module:
     model = call(function, settings)
     model.settings = {"modelname": name, **settings_of(function), **settings}
     model.settings["pretrained_backbone"] = None  # a checkpoint holds its own weights
+    skeleton = skeleton_of(model.settings["num_body_points"], model.settings["skeleton"])
+    model.settings["skeleton"] = skeleton.to_dict()  # whatever file it came from
+    model.settings["categories"] = [list(entry) for entry in model.settings["categories"]]
     return model
 
 

@@ -10,7 +10,15 @@ from grouppose.skeleton import skeleton_of
 
 DEFAULTS = {
     "dataset_file": "coco",
+    "train_annotations": "",
+    "val_annotations": "",
+    "train_images": "",
+    "val_images": "",
+    "train_list": "",
+    "skeleton": None,
+    "categories": [],
     "num_body_points": 17,
+    "num_classes": 2,
     "seed": 0,
     "subset": 0,
     "data_aug_scales": [48, 64],
@@ -59,6 +67,17 @@ def contents(sizes, annotations, num_keypoints=17, **image_entries):
 def picture(height, width, seed=0):
     generator = np.random.default_rng((seed, height, width))
     return generator.integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def write_custom(folder, data, name="animals_train.json", images="images"):
+    """Writes a set without a layout: DIR/annotations/NAME, its pictures in DIR/IMAGES."""
+    for part in ("annotations", images):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+    (folder / "annotations" / name).write_text(json.dumps(data))
+    for entry in data["images"]:
+        array = picture(entry["height"], entry["width"], entry["id"])
+        Image.fromarray(array).save(folder / images / entry["file_name"])
+    return folder
 
 
 def write_set(folder, train, val=None, layout="coco"):

@@ -67,7 +67,7 @@ def test_training_without_people_is_refused(tmp_path):
 
 
 def test_unknown_names_and_missing_folders(tmp_path):
-    with pytest.raises(InputError, match="dataset_file is 'cocoa', expected one of coco, crowd"):
+    with pytest.raises(InputError, match="dataset_file is 'cocoa'; did you mean 'coco'"):
         build_dataset("train", settings(tmp_path, dataset_file="cocoa"))
     with pytest.raises(MissingFileError, match="no folder .*nowhere; set --coco_path"):
         build_dataset("train", settings(tmp_path / "nowhere"))

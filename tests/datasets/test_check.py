@@ -4,6 +4,7 @@ import pytest
 from PIL import Image
 
 from datasets.check import main
+from grouppose.skeleton import read_skeleton
 
 NAMES = ["left_ear", "right_ear", "tail"]
 
@@ -83,6 +84,38 @@ def test_missing_pictures_and_names(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert f"! 1 pictures have no file in {images}" in printed and ": 2" in printed
     assert "- 1 categories do not name 3 keypoints" in printed
+
+
+def test_sigmas_are_estimated_from_repeated_labels_and_written(tmp_path, capsys):
+    """Two labels of the first picture's animal, ears 1 apart; area 50: sqrt(0.5 / 50)."""
+    again = {"image_id": 1, "keypoints": [2, 2, 2, 4, 4, 2, 5, 6, 1]}
+    write(tmp_path, [{}, again])
+    out = tmp_path / "mine.json"
+    assert main([str(tmp_path), "--estimate-sigmas", "--skeleton-out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert "sigmas from 1 people who are labelled more than once" in printed
+    assert "left_ear: 0.1 (1 deviations)" in printed
+    assert "tail: 0.079 (kept: no repeated label differs)" in printed
+    skeleton = read_skeleton(out)
+    assert skeleton.names == tuple(NAMES) and skeleton.sigmas == (0.1, 0.1, 0.079)
+    assert json.loads(out.read_text())["flip_pairs"] == [["left_ear", "right_ear"]]
+
+
+def test_nothing_is_estimated_from_people_labelled_once(tmp_path, capsys):
+    write(tmp_path)
+    assert main([str(tmp_path), "--estimate-sigmas"]) == 0
+    assert "nobody is labelled more than once" in capsys.readouterr().out
+
+
+def test_a_custom_folder_is_found_by_the_names_of_its_files(tmp_path, capsys):
+    file = write(tmp_path / "a")
+    (tmp_path / "b" / "images").mkdir(parents=True)
+    file.rename(tmp_path / "b" / "mice_train.json")
+    assert main([str(tmp_path / "b")]) == 1
+    assert "! 2 pictures have no file in" in capsys.readouterr().out
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / "a/images/train2017" / name).rename(tmp_path / "b/images" / name)
+    assert main([str(tmp_path / "b")]) == 0
 
 
 def test_what_is_no_data_set_ends_with_one_line(tmp_path, capsys):

@@ -242,8 +242,10 @@ def test_results_hold_pixels_labels_and_plain_numbers():
     results = to_results([torch.tensor(4), 9], people)
     assert json.loads(json.dumps(results)) == [
         {"image_id": 4, "category_id": 1, "keypoints": [1.5, 2, 1, 3, 4, 1], "score": 0.75},
-        {"image_id": 4, "category_id": 0, "keypoints": [5, 6, 1, 7, 8, 1], "score": 0.25},
     ]
+    people[0]["labels"] = torch.tensor([1, 2])
+    found = to_results([4], people[:1], category_ids=(7, 9))
+    assert [result["category_id"] for result in found] == [7, 9]
 
 
 def test_table_is_in_percent_and_aligned():

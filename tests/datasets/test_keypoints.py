@@ -39,6 +39,19 @@ def test_evaluation_sample_by_hand(folder):
     torch.testing.assert_close(target["area"], torch.tensor([600 / 4800, 480 / 4800]))
 
 
+def test_views_are_not_augmented_and_mirrored_ones_keep_names_with_sides(folder):
+    dataset = build_dataset("train", settings(folder))
+    (image, target), (mirrored, other) = (dataset.view(60, m)[0] for m in (False, True))
+    assert image.shape == (3, 60, 80) and torch.equal(mirrored, image.flip(-1))
+    order = list(dataset.skeleton.flip_order)
+    x = 79 / 80 - target["keypoints"][:, order, 0]  # pixel x becomes w - 1 - x
+    torch.testing.assert_close(other["keypoints"][..., 0], x)
+    assert build_dataset("val", settings(folder)).view()[0][0].shape == (3, 64, 85)
+    assert dataset.split == "train"  # itself unchanged
+    dataset = build_dataset("val", settings(folder, data_aug_max_size=72))
+    assert dataset.view(32)[0][0].shape == (3, 27, 36)  # the limit shrinks in proportion
+
+
 def test_pixels_are_the_files_where_the_size_stays(folder):
     dataset = build_dataset("val", settings(folder, data_aug_scales=[50]))
     image, _ = dataset[1]

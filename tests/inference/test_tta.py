@@ -20,9 +20,18 @@ def people(*poses_and_scores):
 
 def test_unflip_mirrors_and_exchanges_left_and_right():
     found = unflip(people((TRIANGLE, 0.9)), 100, PAIR.flip_order)
-    assert found["keypoints"].tolist() == [[[80, 0], [100, 0], [100, 20]]]
+    assert found["keypoints"].tolist() == [[[79, 0], [99, 0], [99, 20]]]
     again = unflip(found, 100, PAIR.flip_order)
     assert torch.equal(again["keypoints"][0], TRIANGLE)
+
+
+def test_confidence_is_optional_and_follows_its_keypoint():
+    found = people((TRIANGLE, 0.9))
+    found["confidence"] = torch.tensor([[0.1, 0.2, 0.3]])
+    back = unflip(found, 100, PAIR.flip_order)
+    torch.testing.assert_close(back["confidence"], torch.tensor([[0.2, 0.1, 0.3]]))
+    del found["confidence"]
+    assert "confidence" not in merge([found, found], SIGMAS)
 
 
 def test_views_are_averaged_by_score():
@@ -40,6 +49,16 @@ def test_people_are_matched_by_place_and_not_by_rank():
     assert merged["scores"].tolist() == pytest.approx([0.8, 0.5])
     torch.testing.assert_close(merged["keypoints"][0], far + 0.9 / 1.6)
     torch.testing.assert_close(merged["keypoints"][1], TRIANGLE + 0.2)
+
+
+def test_a_person_is_not_taken_for_a_weaker_copy():
+    """In each view the copy of low score is where the other view has the person."""
+    copy = TRIANGLE + 0.5
+    merged = merge(
+        [people((TRIANGLE, 0.9), (copy, 0.1)), people((copy, 0.8), (TRIANGLE, 0.2))], SIGMAS
+    )
+    assert merged["scores"].tolist() == pytest.approx([0.85, 0.15])
+    torch.testing.assert_close(merged["keypoints"][0], TRIANGLE + 0.5 * 0.8 / 1.7)
 
 
 def test_who_is_found_once_keeps_a_share_of_the_score():

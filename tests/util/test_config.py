@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from grouppose import models
+from grouppose import models, save_weights
 from grouppose.errors import InputError, MissingFileError, SettingNameError, SettingTypeError
+from tests.small import SMALL
 from util.config import DEFAULTS, FIXED, format_config, load_config, read_file
 
 FOLDER = DEFAULTS.parent
@@ -47,10 +48,32 @@ def test_defaults_and_library_agree_with_the_published_config():
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_config_opens_with_a_docstring_and_builds(path):
     assert path.read_text().startswith('"""')
-    settings = load_config(path, ["pretrained_backbone=none"])
+    data = ["num_body_points=3", "num_classes=2"] if path.stem == "custom" else []  # says them
+    settings = load_config(path, ["pretrained_backbone=none", *data])
     model, criterion, _ = models.build(settings)
     assert model.settings["num_queries"] == settings.num_queries
     assert criterion.cost.sigmas.shape == (settings.num_body_points,)
+
+
+def test_what_the_data_of_a_custom_set_decide_comes_from_options_alone(tmp_path):
+    """A config's own number was written for another set; a checkpoint's is the network's."""
+    flags = {"dataset_file": "custom"}
+    settings = load_config(GROUPPOSE, [], flags)
+    assert (settings.num_body_points, settings.num_classes) == (0, 0)
+    settings = load_config(GROUPPOSE, ["num_classes=2", "dataset_file=custom"])
+    assert (settings.num_body_points, settings.num_classes) == (0, 2)
+    with pytest.raises(InputError, match="num_body_points is 0, expected at least 1"):
+        load_config(GROUPPOSE, ["num_body_points=0"])
+    model = models.build_model("grouppose", **SMALL, skeleton={"names": list("abcde")})
+    save_weights(model, tmp_path / "a.safetensors")
+    few = "num_select=5"
+    settings = load_config(GROUPPOSE, [few], flags, str(tmp_path / "a.safetensors"))
+    assert settings.num_body_points == 5 and settings.skeleton["names"] == list("abcde")
+    path = write(tmp_path, "again.py", format_config(settings, "again"))
+    assert load_config(path, ["num_body_points=5", "num_classes=2"], flags) == settings
+    assert load_config(GROUPPOSE, ["skeleton=halpe26"]).skeleton == "halpe26"
+    options = ["skeleton=none", few]
+    assert load_config(GROUPPOSE, options, flags, str(tmp_path / "a.safetensors")).skeleton is None
 
 
 def test_files_are_merged_over_their_bases_then_flags_then_options(tmp_path):

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
+import torch
 from PIL import Image
 
 from grouppose.skeleton import COCO
@@ -32,6 +34,15 @@ OPTIONS = [
     "lr_drop=1",
     "warmup_steps=0",
 ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Sums do not depend on the number of threads then, and small runs are faster."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def person(annotation_id: int, image_id: int, rng: np.random.Generator) -> dict:

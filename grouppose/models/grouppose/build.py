@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -16,7 +16,7 @@ from grouppose.models.grouppose.encoder import Encoder, EncoderLayer
 from grouppose.models.grouppose.matcher import MatchingCost
 from grouppose.models.grouppose.model import GroupPose, Transformer
 from grouppose.models.grouppose.postprocess import postprocess
-from grouppose.skeleton import COCO, skeleton_of
+from grouppose.skeleton import COCO, read_skeleton, skeleton_of
 
 
 def build_model(
@@ -40,6 +40,8 @@ def build_model(
     dilation: bool = False,
     use_checkpoint: bool = False,
     aux_loss: bool = True,
+    skeleton: str | Mapping | None = None,
+    categories: Sequence = (),
 ) -> GroupPose:
     """Builds the model.
 
@@ -47,7 +49,7 @@ def build_model(
         backbone: a name of `grouppose.backbones.BACKBONES`.
         pretrained_backbone: file of ImageNet weights, "imagenet" to download torchvision's, None.
         num_body_points: K, keypoints per person.
-        num_classes: logits per person; label 1 is person.
+        num_classes: logits per person; label 1 is person, or the first of `categories`.
         num_queries: N, people that can be found in a picture.
         hidden_dim: C, channels of queries and values; a multiple of 32 and of 2 * nheads.
         nheads: attention heads.
@@ -60,10 +62,19 @@ def build_model(
         dilation: last ResNet stage dilated at stride 16.
         use_checkpoint: recompute layers and backbone stages in the backward pass (less memory).
         aux_loss: train every decoder layer, not the last alone.
+        skeleton: what the keypoints are, as `grouppose.skeleton.read_skeleton` takes it; kept with
+            the model for those who score or draw. None: the published one of that size.
+        categories: [id, name] of what labels 1, 2, ... stand for, kept likewise; (): a person.
     """
+    if categories and num_classes != len(categories) + 1:
+        raise InputError(
+            f"num_classes is {num_classes}, but {len(categories)} categories need "
+            f"{len(categories) + 1}: one each, and class 0, which stands for nothing"
+        )
     for name, number in (("num_body_points", num_body_points), ("num_queries", num_queries)):
         if number < 1:
             raise InputError(f"{name} is {number}, expected at least 1")
+    skeleton_of(num_body_points, skeleton)  # refuses one that does not fit
     if hidden_dim % 32 or hidden_dim % nheads:
         raise InputError(
             f"hidden_dim is {hidden_dim}, expected a multiple of 32 (group norm) and of nheads "
@@ -102,6 +113,7 @@ def build_model(
 def build_criterion(
     *,
     num_body_points: int = COCO.num_keypoints,
+    skeleton: str | Mapping | None = None,
     focal_alpha: float = 0.25,
     set_cost_class: float = 2.0,
     set_cost_keypoints: float = 10.0,
@@ -115,7 +127,8 @@ def build_criterion(
     """Builds the losses.
 
     Args:
-        num_body_points: K; its skeleton gives the sigmas of OKS.
+        num_body_points: K.
+        skeleton: gives the sigmas of OKS; None: the published one of that size.
         focal_alpha: weight of positives in the focal loss and the class cost.
         set_cost_class, set_cost_keypoints, set_cost_oks: weights of the matching cost.
         cls_loss_coef, keypoints_loss_coef, oks_loss_coef: weights of the losses.
@@ -127,7 +140,7 @@ def build_criterion(
     if aux_matches < 1:
         raise InputError(f"aux_matches is {aux_matches}, expected at least 1")
     cost = MatchingCost(
-        torch.tensor(skeleton_of(num_body_points).sigmas),
+        torch.tensor(skeleton_of(num_body_points, skeleton).sigmas),
         set_cost_class,
         set_cost_keypoints,
         set_cost_oks,
@@ -143,6 +156,12 @@ def build_criterion(
     )
 
 
-def build_postprocess(*, num_select: int = 50) -> Callable:
-    """Builds the step from outputs to people; num_select people are kept per picture."""
-    return functools.partial(postprocess, num_select=num_select)
+def build_postprocess(*, num_select: int = 50, skeleton: str | Mapping | None = None) -> Callable:
+    """Builds the step from outputs to people.
+
+    Args:
+        num_select: people that are kept per picture.
+        skeleton: its sigmas go into the keypoints' confidence; None: the published one's.
+    """
+    sigmas = None if skeleton is None else torch.tensor(read_skeleton(skeleton).sigmas)
+    return functools.partial(postprocess, num_select=num_select, sigmas=sigmas)

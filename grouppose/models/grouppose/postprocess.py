@@ -12,7 +12,10 @@ from grouppose.skeleton import skeleton_of
 
 @torch.no_grad()
 def postprocess(
-    outputs: dict[str, Tensor], image_sizes: Tensor, num_select: int = 50
+    outputs: dict[str, Tensor],
+    image_sizes: Tensor,
+    num_select: int = 50,
+    sigmas: Tensor | None = None,
 ) -> list[dict[str, Tensor]]:
     """Picks the best-scored people of each picture; there is nothing to suppress.
 
@@ -21,18 +24,22 @@ def postprocess(
             previous_keypoints (B, N, K, 2), every keypoint gets a confidence from them.
         image_sizes: (B, 2) int, original height and width in pixels.
         num_select: people per picture, at most N * classes.
+        sigmas: (K,) of the skeleton, for the confidence; None: of the published one of that size.
 
     Returns:
         B dicts, best first: scores (n,) in [0, 1], labels (n,) int64 (1 = person),
         keypoints (n, K, 2) x, y in pixels of the original picture; confidence (n, K) in [0, 1],
         see `grouppose.keypoints.agreement`.
     """
-    columns = best_people(outputs, image_sizes, num_select)
+    columns = best_people(outputs, image_sizes, num_select, sigmas)
     return [{name: column[b] for name, column in columns.items()} for b in range(len(image_sizes))]
 
 
 def best_people(
-    outputs: dict[str, Tensor], image_sizes: Tensor, num_select: int
+    outputs: dict[str, Tensor],
+    image_sizes: Tensor,
+    num_select: int,
+    sigmas: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """`postprocess` of all pictures at once: one dict whose tensors begin with the axis B."""
     scores = outputs["pred_logits"].float().sigmoid()
@@ -55,6 +62,7 @@ def best_people(
     )
     columns = {"scores": scores, "labels": labels, "keypoints": keypoints}
     if before:
-        sigmas = torch.tensor(skeleton_of(num_keypoints).sigmas, device=scores.device)
-        columns["confidence"] = agreement(keypoints, before[0], sigmas)
+        if sigmas is None:
+            sigmas = torch.tensor(skeleton_of(num_keypoints).sigmas)
+        columns["confidence"] = agreement(keypoints, before[0], sigmas.to(scores.device))
     return columns

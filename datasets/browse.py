@@ -1,0 +1,148 @@
+"""Shows training samples as the model gets them, to see wrong flip pairs at once.
+
+    python -m datasets.browse -c config/grouppose.py --coco_path DIR [--dataset_file NAME]
+        [--options KEY=VALUE ...] [--count 12] [--out browse.html]
+
+A row a picture: as it is labelled, mirrored, and augmented twice. A person's left is blue, the
+right red: in the mirrored picture, blue must still be on the person's left. FILE.html also lists
+the keypoints; FILE.png is the grid alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import html
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from datasets.keypoints import KeypointDataset
+from grouppose.errors import InputError, UserError
+from grouppose.inference.visualize import draw_grid, draw_poses
+from grouppose.skeleton import Skeleton
+
+SIDE = 420  # pixels, about, of a drawn picture's longer side
+COLUMNS = ("as labelled", "mirrored", "augmented", "augmented again")
+
+
+def sample_grid(dataset: KeypointDataset, count: int) -> np.ndarray:
+    """(H, W, 3) uint8 RGB: a row for each of so many pictures of a training set.
+
+    Args:
+        dataset: of the training split.
+        count: pictures, spread over the set.
+    """
+    places = np.linspace(0, len(dataset) - 1, min(count, len(dataset))).round().astype(int)
+    views = [dataset.view(), dataset.view(mirrored=True), dataset, dataset]
+    cells = []
+    for place in dict.fromkeys(places.tolist()):
+        for epoch, view in enumerate(views):
+            dataset.set_epoch(epoch)
+            image, target = view[place]
+            cells.append(_drawn(image, target, dataset.skeleton))
+    return draw_grid(cells, len(views))
+
+
+def _drawn(image, target, skeleton: Skeleton) -> np.ndarray:
+    size = np.array(image.shape[:0:-1])  # width, height
+    factor = SIDE / size.max()
+    pixels = image.permute(1, 2, 0).numpy()
+    way = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
+    pixels = cv2.resize(pixels, np.rint(size * factor).astype(int).tolist(), interpolation=way)
+    drawn_size = np.array(pixels.shape[1::-1])
+    points = target["keypoints"].numpy() * drawn_size
+    visible = target["visible"].numpy()
+    drawn = draw_poses(pixels, points, skeleton=skeleton, visible=visible)
+    colours = {"left": (60, 130, 255), "right": (235, 50, 50), "middle": (70, 200, 90)}
+    for person, shown in zip(points, visible, strict=True):
+        for (x, y), seen, side in zip(person, shown, skeleton.sides, strict=True):
+            if seen:
+                place = (round(float(x)), round(float(y)))
+                cv2.circle(drawn, place, 4, (22, 22, 26), -1, cv2.LINE_AA)
+                cv2.circle(drawn, place, 3, colours[side], -1, cv2.LINE_AA)
+    return drawn
+
+
+def page(grid: np.ndarray, dataset: KeypointDataset) -> str:
+    """The HTML page: keypoints, pairs and the grid, in one file."""
+    skeleton = dataset.skeleton
+    names = [html.escape(name) for name in skeleton.names]
+    pairs = ", ".join(f"{names[a]} - {names[b]}" for a, b in skeleton.flip_pairs)
+    middle = [name for name, side in zip(names, skeleton.sides, strict=True) if side == "middle"]
+    picture = base64.b64encode(_png(grid)).decode()
+    heads = "".join(f"<th>{column}</th>" for column in COLUMNS)
+    return (
+        "<!DOCTYPE html><meta charset='utf-8'><title>training samples</title>"
+        "<style>body{font:15px sans-serif;margin:2em}img{width:100%}table{width:100%}"
+        "th{width:25%}</style>"
+        f"<h1>{len(dataset)} training pictures, {dataset.people} people</h1>"
+        f"<p>{html.escape(str(dataset.poses))}</p>"
+        f"<p>Mirroring exchanges {pairs or 'nothing'}.</p>"
+        f"<p>Neither left nor right: {', '.join(middle) or 'none'}.</p>"
+        "<p>A person's left is blue, the right red, the rest green. In the mirrored picture blue "
+        "must still be on the person's left.</p>"
+        f"<table><tr>{heads}</tr></table><img alt='samples' src='data:image/png;base64,{picture}'>"
+    )
+
+
+def _png(grid: np.ndarray) -> bytes:
+    written, data = cv2.imencode(".png", grid[..., ::-1])
+    assert written
+    return data.tobytes()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m datasets.browse",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("-c", "--config_file", required=True, metavar="FILE", help="a file of config/")
+    add("--dataset_file", metavar="NAME", help="see docs/datasets.md")
+    add("--coco_path", metavar="DIR", help="folder of the data set")
+    add("--options", nargs="*", default=[], metavar="KEY=VALUE", help="settings, as for main.py")
+    add("--count", type=int, default=12, metavar="N", help="pictures")
+    add("--out", type=Path, default=Path("browse.html"), metavar="FILE", help=".html or .png")
+    given = parser.parse_args(arguments)
+    try:
+        browse(given)
+    except UserError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    sys.stdout.write(f"{given.out} written\n")
+    return 0
+
+
+def browse(given: argparse.Namespace) -> None:
+    """Writes the file that a command line asks for."""
+    from datasets.build import build_dataset
+    from util.config import load_config  # a command may read settings; the sets do not
+
+    if given.out.suffix not in (".html", ".png") or given.count < 1:
+        raise InputError(
+            f"--out {given.out} --count {given.count}; expected a name that ends in .html or .png "
+            "and at least one picture"
+        )
+    names = ("dataset_file", "coco_path")
+    flags = {name: getattr(given, name) for name in names if getattr(given, name)}
+    dataset = build_dataset("train", load_config(given.config_file, given.options, flags))
+    grid = sample_grid(dataset, given.count)
+    content = _png(grid) if given.out.suffix == ".png" else page(grid, dataset).encode()
+    partial = given.out.with_name(f".{given.out.name}.{os.getpid()}.part")
+    try:
+        partial.write_bytes(content)
+        partial.replace(given.out)
+    except OSError as error:
+        raise InputError(
+            f"cannot write {given.out} ({error.strerror}); give --out in a folder that exists"
+        ) from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,66 @@
+import cv2
+import numpy as np
+
+from datasets.browse import main, sample_grid
+from datasets.build import build_dataset
+from tests.datasets.sets import contents, person, settings, write_custom
+
+CONFIG = "config/demo.py"
+
+
+def ears(folder, names):
+    """One picture, 400 wide: its first keypoint at the left, the second at the right."""
+    one = person(1, 1, 2, keypoints=[60, 100, 2, 340, 100, 2], bbox=[20, 20, 360, 160])
+    data = contents({1: (200, 400)}, [one], 2)
+    data["categories"][0]["keypoints"] = names
+    return write_custom(folder, data)
+
+
+def custom(folder, **changes):
+    return settings(
+        folder,
+        dataset_file="custom",
+        num_body_points=0,
+        num_classes=0,
+        data_aug_scales=[200],
+        data_aug_max_size=400,
+        **changes,
+    )
+
+
+def sides_of(cell):
+    """Which of blue (left) and red (right) is further left in a drawn picture."""
+    places = {}
+    for name, colour in (("left", (60, 130, 255)), ("right", (235, 50, 50))):
+        rows, columns = np.nonzero((np.abs(cell.astype(int) - colour) < 12).all(axis=-1))
+        places[name] = np.median(columns) if len(columns) else None
+    return places
+
+
+def test_mirroring_keeps_colours_on_their_side_only_with_right_pairs(tmp_path):
+    names = ["left_ear", "right_ear"]
+    for pairs, kept in ((None, True), ([], False)):
+        skeleton = {"names": names, "flip_pairs": pairs}
+        folder = ears(tmp_path / str(kept), names)
+        grid = sample_grid(build_dataset("train", custom(folder, skeleton=skeleton)), 5)
+        before, after = (sides_of(grid[:, i * 420 : (i + 1) * 420]) for i in range(2))
+        assert before["left"] < before["right"]
+        assert (after["left"] < after["right"]) == kept
+
+
+def test_a_page_names_the_pairs_and_holds_its_picture(tmp_path, capsys, monkeypatch):
+    folder = ears(tmp_path / "a", ["ear <1>", "nose"])
+    line = ["-c", CONFIG, "--dataset_file", "custom", "--coco_path", str(folder)]
+    assert main([*line, "--out", str(tmp_path / "b.html"), "--count", "1"]) == 0
+    text = (tmp_path / "b.html").read_text()
+    assert "Mirroring exchanges nothing." in text
+    assert (
+        "Neither left nor right: ear &lt;1&gt;, nose." in text and "data:image/png;base64," in text
+    )
+    assert main([*line, "--out", str(tmp_path / "b.png"), "--count", "1"]) == 0
+    assert cv2.imread(str(tmp_path / "b.png")).shape[1] > 4 * 400
+    capsys.readouterr()
+    assert main([*line, "--out", str(tmp_path / "b.jpg")]) == 1
+    assert "expected a name that ends in .html or .png" in capsys.readouterr().err
+    assert main([*line, "--out", str(tmp_path / "no" / "b.png"), "--count", "1"]) == 1
+    assert "cannot write" in capsys.readouterr().err
