@@ -104,7 +104,7 @@ def _require_id(entry: object, key: str, name: str) -> None:
         raise InputError(f"{name} is a {type(entry).__name__}, expected an object with '{key}'")
     if key not in entry:
         raise InputError(f"{name} has no '{key}'; give it a whole number")
-    if type(entry[key]) is not int:
+    if type(entry[key]) is not int or not -(2**63) <= entry[key] < 2**63:
         raise InputError(f"{name} has '{key}' {entry[key]!r}; expected a whole number")
 
 
@@ -122,7 +122,12 @@ def numbers(entries: list[Mapping], key: str, length: int, expected: str) -> np.
             raise InputError(
                 f"annotation {entry['id']} has something else than numbers in '{key}', {expected}"
             )
-    array = np.array([entry[key] for entry in entries], dtype=np.float64)
+    rows = [entry[key] for entry in entries]
+    try:
+        array = np.array(rows, dtype=np.float64)
+    except OverflowError:  # a whole number beyond all floats
+        rows = [[value if abs(value) < 1e300 else np.inf for value in row] for row in rows]
+        array = np.array(rows, dtype=np.float64)
     array = array.reshape(len(entries), length)
     wrong = ~np.isfinite(array).all(axis=1)
     if wrong.any():
@@ -213,7 +218,7 @@ def _stated_size(entry: Mapping) -> tuple[int, int]:
     if entry.get("height") is None or entry.get("width") is None:
         return 0, 0
     for key in ("height", "width"):
-        if type(entry[key]) is not int or entry[key] < 1:
+        if type(entry[key]) is not int or not 1 <= entry[key] < 2**31:
             raise InputError(
                 f"image {entry['id']} has {key} {entry[key]!r}; expected whole pixels, or neither "
                 "height nor width"
@@ -241,7 +246,7 @@ def skeleton_in(contents: Mapping, num_keypoints: int) -> Skeleton:
     for category in contents["categories"]:
         names = category.get("keypoints")
         if isinstance(names, list) and len(names) == num_keypoints:
-            limbs = category.get("skeleton") or []
+            limbs = _limbs(category.get("skeleton"))
             break
     else:
         return published
@@ -250,9 +255,17 @@ def skeleton_in(contents: Mapping, num_keypoints: int) -> Skeleton:
     if [name.removeprefix("top_") for name in names] == same:
         return published
     base = 0 if any(0 in limb for limb in limbs) else 1
-    limbs = [(a - base, b - base) for a, b in limbs if max(a, b) - base < num_keypoints]
+    limbs = [(a - base, b - base) for a, b in limbs if base <= min(a, b)]
+    limbs = [limb for limb in limbs if max(limb) < num_keypoints]
     named = Skeleton.from_names(names, limbs, published.sigmas)
     return published if published.flip_pairs and not named.flip_pairs else named
+
+
+def _limbs(listed: object) -> list[tuple[int, int]]:
+    """What a category lists as its skeleton, less what is no pair of whole numbers."""
+    pairs = listed if isinstance(listed, list) else []
+    pairs = [pair for pair in pairs if isinstance(pair, list) and len(pair) == 2]
+    return [(a, b) for a, b in pairs if type(a) is int and type(b) is int]
 
 
 def _side_spelt_out(name: str) -> str:

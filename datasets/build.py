@@ -18,6 +18,7 @@ from datasets.annotations import (
 )
 from datasets.keypoints import KeypointDataset
 from datasets.transforms import Sizes
+from datasets.validation import report_problems
 from grouppose.batch import batch_images
 from grouppose.errors import InputError, MissingFileError
 from grouppose.skeleton import CROWDPOSE, skeleton_of
@@ -97,6 +98,7 @@ def build_dataset(split: str, cfg: Mapping) -> KeypointDataset:
             "complete it or set --coco_path"
         )
     contents = read_annotations(annotation_file)
+    report_problems(annotation_file, image_folder, contents)
     data = flat_annotations(contents, cfg.num_body_points, layout.protocol == "crowdpose")
     if source == "train":
         data = _with_people(data, cfg.subset, annotation_file)

@@ -13,7 +13,10 @@ import json
 import os
 import pickle
 import re
+import struct
 import sys
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -30,6 +33,21 @@ _HEADS = re.compile(r"^(class_embed|pose_embed)\.")
 _INDEX_TABLE = "relative_position_index"
 _SETTINGS = "settings"  # where a file keeps what built its model
 _ALLOWED = [argparse.Namespace]  # published files keep their command line in one
+_UNREADABLE = (  # what the readers of damaged files raise
+    RuntimeError,
+    OSError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    AssertionError,
+    MemoryError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -49,17 +67,31 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     try:
+        damaged = _damaged_part(path)
         with torch.serialization.safe_globals(_ALLOWED):
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content = None if damaged else torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise InputError(_refusal(path, str(error))) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+    except _UNREADABLE as error:
         first = str(error).splitlines()[:1]
         raise InputError(
             f"{path} is no readable checkpoint ({first[0] if first else type(error).__name__}); "
             "it may be truncated, fetch it again"
         ) from error
+    if damaged:
+        raise InputError(
+            f"{path} is damaged: the checksum of {damaged} in it does not fit; fetch it again or "
+            "use an earlier checkpoint"
+        )
     return _arrange(path, content)
+
+
+def _damaged_part(path: Path) -> str | None:
+    """The first part of a PyTorch file whose CRC-32 differs: torch.load does not look at them."""
+    if not zipfile.is_zipfile(path):  # the old format has no checksums
+        return None
+    with zipfile.ZipFile(path) as archive:
+        return archive.testzip()
 
 
 def _refusal(path: Path, message: str) -> str:
@@ -271,12 +303,24 @@ def _write_whole(path: Path, write: Any) -> None:
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except OSError as error:
+        flush_folder(path.parent)
+    except (OSError, RuntimeError) as error:  # torch.save reports a full disk as the latter
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise InputError(
-            f"could not write {path}: {error.strerror or error}; free space or choose another place"
+            f"could not write {path}: {reason}; free space or choose another place"
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def flush_folder(folder: Path) -> None:
+    """Makes new names in it last through a power cut."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def convert(source: Path, target: Path, to: str = "own") -> str:

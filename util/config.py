@@ -47,6 +47,7 @@ FIXED = {
 }
 # Settings that may be None, and what they are otherwise.
 OPTIONAL = {"data_aug_scale_overlap": float, "pretrained_backbone": str}
+MEASURED = {"batch_size": "auto"}  # settings that may be a word instead of a number
 # Settings of a network that its weights do not depend on.
 TRAINING = ("pretrained_backbone", "use_checkpoint", "aux_loss", "dropout")
 
@@ -58,6 +59,9 @@ POSITIVE = (
     "lr_drop",
     "eval_every",
     "save_checkpoint_interval",
+    "keep_checkpoints",
+    "max_bad_steps",
+    "recipe_batch",
     "num_body_points",
     "num_classes",
     "num_queries",
@@ -73,9 +77,15 @@ NOT_NEGATIVE = (
     "clip_max_norm",
     "warmup_steps",
     "ema_epoch",
+    "save_steps",
+    "early_stop",
+    "draw_pictures",
+    "max_rollbacks",
+    "max_unreadable",
     "seed",
 )
 SCHEDULES = ("step", "cosine")
+SHARDINGS = ("none", "full")
 
 
 class Setting(NamedTuple):
@@ -118,9 +128,14 @@ def load_config(
             raise InputError(f"--options {option}: expected key=value")
         assign_text(config, name, text, f"--options {option}")
     check_values(config)
-    config = Dict(config)
-    config.freeze()
-    return config
+    return frozen(config)
+
+
+def frozen(settings: Mapping[str, Any]) -> Dict:
+    """Settings whose misspelt attribute raises instead of answering {}."""
+    settings = Dict(settings)
+    settings.freeze()
+    return settings
 
 
 def network_of(checkpoint: str) -> dict[str, Any]:
@@ -231,6 +246,8 @@ def _parse(text: str, now: Any) -> Any:
 
 def _fit(name: str, value: Any, now: Any, place: str) -> Any:
     """`value` in the type of the setting, which has the value `now`."""
+    if name in MEASURED and value == MEASURED[name]:
+        return value
     if name in OPTIONAL:
         return None if value is None else _fit_type(name, value, OPTIONAL[name], now, place)
     if now is None:
@@ -258,11 +275,15 @@ def check_values(config: Mapping[str, Any]) -> None:
     """Refuses values that cannot work, before anything is built."""
     for names, least in ((POSITIVE, 1), (NOT_NEGATIVE, 0)):
         for name in names:
-            if name in config and config[name] < least:
+            measured = name in MEASURED and config[name] == MEASURED[name]
+            if name in config and not measured and config[name] < least:
                 raise InputError(f"{name} is {config[name]}, expected at least {least}")
-    if config["lr_schedule"] not in SCHEDULES:
+    for name, choices in (("lr_schedule", SCHEDULES), ("sharding", SHARDINGS)):
+        if config[name] not in choices:
+            raise InputError(f"{name} is {config[name]!r}; {nearest(config[name], choices)}")
+    if config["sharding"] == "full" and config["use_ema"]:
         raise InputError(
-            f"lr_schedule is {config['lr_schedule']!r}; {nearest(config['lr_schedule'], SCHEDULES)}"
+            "sharding is 'full', which keeps no moving average of the weights; set use_ema=False"
         )
     if not 0 < config["ema_decay"] < 1:
         raise InputError(f"ema_decay is {config['ema_decay']}, expected between 0 and 1")

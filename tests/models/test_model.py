@@ -221,3 +221,13 @@ def test_model_overfits_one_picture():
     best = people["keypoints"][0] / 100
     assert (best - target["keypoints"][0]).abs().max() < 0.03
     assert people["scores"][0] > 0.5
+
+
+def test_offsets_that_overflow_give_places_and_no_nan():
+    """A position that may not propose lies at +inf, which -inf must not meet."""
+    model = small(num_queries=85)  # all positions of 64 x 64 pixels
+    with torch.no_grad():
+        model.transformer.enc_pose_embed.layers[-1].bias.fill_(-torch.inf)
+    outputs = model.train()(torch.zeros(1, 3, 64, 64))
+    assert (outputs["interm_outputs"]["pred_keypoints"] == 0).all()
+    assert outputs["pred_keypoints"].isfinite().all()

@@ -25,12 +25,14 @@ OPTIONS = [
     f"data_aug_scales2_resize={SIZE}",
     f"data_aug_scales2_crop=48,{SIZE}",
     "batch_size=2",
+    "recipe_batch=2",
     "eval_batch_size=2",
     "epochs=2",
     "eval_every=1",
     "lr_schedule=step",
     "lr_drop=1",
     "warmup_steps=0",
+    "tensorboard=False",
 ]
 
 
