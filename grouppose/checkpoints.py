@@ -135,11 +135,11 @@ def _arrange(path: Path, content: object) -> dict[str, Any]:
                 "tensors; is it a checkpoint?"
             )
     for key in ("model", "ema_model"):
-        if key in content:
+        if isinstance(content.get(key), dict):
             content[key] = library_names(content[key])
     args = content.get("args")
     settings = content.get(_SETTINGS, vars(args) if isinstance(args, argparse.Namespace) else {})
-    content[_SETTINGS] = dict(settings)
+    content[_SETTINGS] = dict(settings) if isinstance(settings, Mapping) else {}
     return content
 
 
@@ -147,7 +147,7 @@ def library_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A state dict of any published spelling under the names this library uses."""
     renamed: dict[str, Tensor] = {}
     for name, value in state.items():
-        if not isinstance(value, Tensor):
+        if not isinstance(value, Tensor) or not isinstance(name, str):
             raise InputError(
                 f"the weights hold {name!r} of type {type(value).__name__}, expected tensors only"
             )
@@ -249,13 +249,13 @@ _RESNET_BY_SIZE = {  # blocks of the third stage, channels out of it: name
 def infer_settings(state: Mapping[str, Tensor]) -> dict[str, Any]:
     """The settings that can be read off the shapes of weights (library names)."""
     found: dict[str, Any] = {}
-    keypoints = state.get("transformer.keypoint_embedding.weight")
+    keypoints = _matrix(state, "transformer.keypoint_embedding.weight")
     if keypoints is not None:
         found["num_body_points"], found["hidden_dim"] = keypoints.shape
-    feedforward = state.get("transformer.encoder.layers.0.linear1.weight")
+    feedforward = _matrix(state, "transformer.encoder.layers.0.linear1.weight")
     if feedforward is not None:
         found["dim_feedforward"] = feedforward.shape[0]
-    levels = state.get("transformer.level_embed")
+    levels = _matrix(state, "transformer.level_embed")
     if levels is not None:
         found["num_feature_levels"] = levels.shape[0]
     for key, part in (("enc_layers", "encoder"), ("dec_layers", "decoder")):
@@ -266,18 +266,24 @@ def infer_settings(state: Mapping[str, Tensor]) -> dict[str, Any]:
     return found
 
 
+def _matrix(state: Mapping[str, Tensor], name: str) -> Tensor | None:
+    value = state.get(name)
+    return value if value is not None and value.ndim == 2 else None
+
+
 def _count(state: Mapping[str, Tensor], pattern: str) -> int:
     return 1 + max((int(m[1]) for name in state if (m := re.match(pattern, name))), default=-1)
 
 
 def _infer_backbone(state: Mapping[str, Tensor]) -> str | None:
     patches = state.get("backbone.0.patch_embed.proj.weight")
-    table = state.get("backbone.0.layers.0.blocks.0.attn.relative_position_bias_table")
-    if patches is not None and table is not None:
+    table = _matrix(state, "backbone.0.layers.0.blocks.0.attn.relative_position_bias_table")
+    if patches is not None and patches.ndim and table is not None:
         return _SWIN_BY_SIZE.get((patches.shape[0], table.shape[0]))
     blocks = _count(state, r"backbone\.0\.body\.layer3\.(\d+)\.")
     last = [n for n in state if re.match(r"backbone\.0\.body\.layer3\.0\.conv\d\.weight", n)]
-    return _RESNET_BY_SIZE.get((blocks, state[max(last)].shape[0])) if last else None
+    out = state[max(last)].shape[:1] if last else ()
+    return _RESNET_BY_SIZE.get((blocks, *out))
 
 
 def write_checkpoint(path: str | Path, content: Mapping[str, Any]) -> None:

@@ -124,9 +124,10 @@ def load_config(
         assign(config, name, value, f"--{name} {value}")
     for option in options:
         name, equals, text = option.partition("=")
+        place = f"--options {' '.join(option.split())}"  # on one line
         if not equals or not name:
-            raise InputError(f"--options {option}: expected key=value")
-        assign_text(config, name, text, f"--options {option}")
+            raise InputError(f"{place}: expected key=value")
+        assign_text(config, name, text, place)
     check_values(config)
     return frozen(config)
 

@@ -93,7 +93,7 @@ class TrainingState:
             )
         try:
             self._load(state, path)
-        except (TypeError, KeyError, ValueError, AttributeError, RuntimeError) as error:
+        except _MISFITS as error:
             if isinstance(error, UserError):
                 raise
             raise InputError(
@@ -140,6 +140,14 @@ class TrainingState:
             group["base_lr"] = rate  # the config's, which may have changed
 
 
+_MISFITS = (  # what loading something else raises
+    TypeError,
+    LookupError,
+    ValueError,
+    AttributeError,
+    ArithmeticError,
+    RuntimeError,
+)
 _PLAIN = (  # attributes that checkpoints hold as they are
     "step_size",
     "epoch",

@@ -59,6 +59,14 @@ def _remember(number: int, _: FrameType | None) -> None:
 
 
 def ignored_by_worker(_: int) -> None:
-    """Of a data loader: its workers go on until the training process has saved."""
+    """Of a data loader: its workers go on until the training process, their parent, ends them."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):  # not on macOS
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_obey_parent, daemon=True).start()
+
+
+def _obey_parent() -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)
