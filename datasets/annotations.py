@@ -129,7 +129,7 @@ def numbers(entries: list[Mapping], key: str, length: int, expected: str) -> np.
         rows = [[value if abs(value) < 1e300 else np.inf for value in row] for row in rows]
         array = np.array(rows, dtype=np.float64)
     array = array.reshape(len(entries), length)
-    wrong = ~np.isfinite(array).all(axis=1)
+    wrong = ~(np.abs(array) <= np.finfo(np.float32).max).all(axis=1)
     if wrong.any():
         raise InputError(
             f"annotation {entries[int(wrong.argmax())]['id']} has a number in '{key}' "

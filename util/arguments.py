@@ -6,7 +6,7 @@ import argparse
 import difflib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 
@@ -64,6 +64,12 @@ def build_parser(description: str | None) -> Parser:
         metavar="NAME",
         help="leave out pretrained weights with this in their name",
     )
+    _add_run_flags(add)
+    return parser
+
+
+def _add_run_flags(add: Callable[..., object]) -> None:
+    """How the run goes about it."""
     add("--device", choices=("cpu", "cuda"), help="cuda if there is one")
     add("--amp", action="store_true", help="compute in bfloat16 (float16 on older GPUs)")
     add("--num_workers", type=int, metavar="N", help="processes that read pictures, per process")
@@ -80,7 +86,6 @@ def build_parser(description: str | None) -> Parser:
         default=int(os.environ.get("LOCAL_RANK", 0)),
         help=argparse.SUPPRESS,
     )
-    return parser
 
 
 def parse_arguments(

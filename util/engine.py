@@ -136,19 +136,14 @@ def train_one_epoch(
                 step = _losses_and_gradient(
                     model, criterion, parts, state.scaler, device, precision
                 )
-            state.scaler.unscale_(state.optimizer)
-            norm = clip_gradients(model, clip_max_norm)
-            _agree(step, sharding.whole(norm).item(), scaled=state.scaler.is_enabled())
+                _update(model, state, step, clip_max_norm)
             if step.good:
-                state.scaler.step(state.optimizer)
                 if with_ema and state.ema is not None:
                     state.ema.update(getattr(model, "module", model))
                 state.averages.add(step.values)
             else:
                 for buffer, value in zip(statistics, before, strict=True):
                     buffer.copy_(value)
-            state.scaler.update()
-            state.optimizer.zero_grad(set_to_none=True)
             state.step += 1
             pace.count(state.step_size)
             progress.step(state.step_size, step.values["loss"] if step.good else None)
@@ -178,6 +173,17 @@ def _losses_and_gradient(
         rows.append(torch.stack([total, *losses.values()]).detach())
     values = torch.stack(rows).double().sum(0).tolist()  # the first time that the host waits
     return Step(parts, dict(zip(names, values, strict=True)), 0.0)
+
+
+def _update(model: nn.Module, state: TrainingState, step: Step, clip_max_norm: float) -> None:
+    """Changes the weights, if all ranks found the step good; forgets the gradient."""
+    state.scaler.unscale_(state.optimizer)
+    norm = sharding.whole(clip_gradients(model, clip_max_norm)).item()
+    _agree(step, norm, scaled=state.scaler.is_enabled())
+    if step.good:
+        state.scaler.step(state.optimizer)
+    state.scaler.update()
+    state.optimizer.zero_grad(set_to_none=True)
 
 
 def _agree(step: Step, norm: float, scaled: bool) -> None:

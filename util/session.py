@@ -47,6 +47,11 @@ class Run:
     train_batches: DataLoader | None
     val_batches: DataLoader
 
+    @property
+    def sharded(self) -> bool:
+        """Whether each rank has a part of the weights."""
+        return self.settings.sharding == "full" and distributed.world_size() > 1
+
 
 @dataclass
 class Session:
@@ -116,7 +121,7 @@ def build_state(run: Run) -> tuple[nn.Module, TrainingState]:
     if args.pretrain_model_path and not args.resume:
         load_pretrained(run.model, args.pretrain_model_path, args.finetune_ignore)
     model = parallel(run)
-    own = model if settings.sharding == "full" else run.model
+    own = model if run.sharded else run.model
     state = TrainingState(
         model=own,
         optimizer=build_optimizer(own, settings),
@@ -133,7 +138,7 @@ def parallel(run: Run) -> nn.Module:
     """The model, averaging gradients over ranks where there are several; or spread over them."""
     from torch.nn.parallel import DistributedDataParallel
 
-    if run.settings.sharding == "full":
+    if run.sharded:
         return sharding.shard(run.model, run.device)
     if distributed.world_size() == 1:
         return run.model

@@ -76,7 +76,8 @@ def plain_copy(model: nn.Module, device: torch.device) -> nn.Module:
     import grouppose
 
     settings = dict(model.settings)
-    copy = grouppose.build_model(settings.pop("modelname"), **settings).to(device)
+    with torch.random.fork_rng(devices=[]):  # first weights are drawn, in vain
+        copy = grouppose.build_model(settings.pop("modelname"), **settings).to(device)
     copy.load_state_dict(gathered(model.state_dict(), keep=True))
     return copy
 

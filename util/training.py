@@ -161,6 +161,8 @@ def finish_epoch(
     scores, improved = {}, {}
     if (epoch + 1) % settings.eval_every == 0 or epoch + 1 == settings.epochs:
         before = content_of(session)
+        if session.writer is not None:
+            session.writer.wait()  # as in train_epoch
         try:
             for name, model in models.items():
                 stats, _, people = evaluate(run, model)
@@ -197,7 +199,7 @@ def finish_epoch(
 def evaluated_models(session: Session) -> dict[str, nn.Module]:
     """The weights, and their moving average if there is one, as models that one rank can run."""
     state, model = session.state, session.run.model
-    if session.run.settings.sharding == "full":
+    if session.run.sharded:
         model = sharding.plain_copy(state.model, session.run.device)
     models = {"regular": model}
     if state.ema is not None and state.ema.started:

@@ -72,14 +72,15 @@ def _fork(line: Sequence[str], rank: int, processes: int, port: int, console: Pa
 
 
 def wait(processes: Sequence[int], seconds: float) -> list[int]:
-    """Exit statuses; None where a process still runs then."""
-    ends = time.monotonic() + seconds
+    """Exit statuses; None where a process still runs after so much sleep of this one."""
     statuses: dict[int, int] = {}
-    while len(statuses) < len(processes) and time.monotonic() < ends:
+    for _ in range(round(seconds / 0.005)):
         for process in set(processes) - set(statuses):
             found, status = os.waitpid(process, os.WNOHANG)
             if found:
                 statuses[process] = os.waitstatus_to_exitcode(status)
+        if len(statuses) == len(processes):
+            break
         time.sleep(0.005)
     return [statuses.get(process) for process in processes]
 

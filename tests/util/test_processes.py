@@ -61,7 +61,7 @@ def build(sharding: str) -> tuple[torch.nn.Module, TrainingState]:
     run = types.SimpleNamespace(
         model=model,
         device=CPU,
-        settings=types.SimpleNamespace(sharding=sharding),
+        sharded=sharding == "full",
         args=types.SimpleNamespace(find_unused_params=False),
     )
     trained = session.parallel(run)
