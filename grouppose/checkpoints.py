@@ -13,6 +13,7 @@ import json
 import os
 import pickle
 import re
+import shutil
 import struct
 import sys
 import zipfile
@@ -33,6 +34,7 @@ _HEADS = re.compile(r"^(class_embed|pose_embed)\.")
 _INDEX_TABLE = "relative_position_index"
 _SETTINGS = "settings"  # where a file keeps what built its model
 _ALLOWED = [argparse.Namespace]  # published files keep their command line in one
+FULL = 1 << 20  # a disk with fewer bytes left
 _UNREADABLE = (  # what the readers of damaged files raise
     RuntimeError,
     OSError,
@@ -311,7 +313,8 @@ def _write_whole(path: Path, write: Any) -> None:
         os.replace(temporary, path)
         flush_folder(path.parent)
     except (OSError, RuntimeError) as error:  # torch.save reports a full disk as the latter
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        full = shutil.disk_usage(path.parent).free < FULL
+        reason = "the disk is full" if full else getattr(error, "strerror", None) or error
         raise InputError(
             f"could not write {path}: {reason}; free space or choose another place"
         ) from error
