@@ -1,6 +1,6 @@
 """Kills runs of training at random moments and compares what they become with one left in peace.
 
-python -m tests.util.killing --kills 20 --processes 2
+python -m tests.util.killing --kills 20 --processes 1 2
 
 Runs are forked from this process, which has imported everything: a start takes no time. With
 several processes, a random one is killed; the others must then end by themselves.
@@ -147,39 +147,41 @@ def killed_run(
         done += 1
 
 
-def main_of_this(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args(arguments)
-    torch.set_num_threads(1)
-    generator = random.Random(given.seed)
+def trials(processes: int, wanted: int, generator: random.Random) -> str:
+    """Kills runs of so many processes; what came of it, in a line."""
     with tempfile.TemporaryDirectory() as place:
         data = write_coco(Path(place) / "coco", train=24)
         began = time.monotonic()
         peace = Path(place) / "peace"
-        running = start(
-            command(data, peace, given.processes), given.processes, peace.with_suffix(".txt")
-        )
-        assert wait(running, 300.0) == [0] * given.processes, (
-            peace.with_suffix(".txt")
-        ).read_text()
+        console = peace.with_suffix(".txt")
+        running = start(command(data, peace, processes), processes, console)
+        assert wait(running, 300.0) == [0] * processes, console.read_text()
         seconds = time.monotonic() - began
-        wanted, kills, training, slowest, trials = outcome(peace), 0, 0, 0.0, 0
-        while kills < given.kills:
-            trials += 1
-            folder = Path(place) / f"run{trials}"
+        expected, kills, training, slowest, runs = outcome(peace), 0, 0, 0.0, 0
+        while kills < wanted:
+            runs += 1
+            folder = Path(place) / f"run{runs}"
             more, in_training, slow = killed_run(
-                data, folder, given.processes, given.kills - kills, seconds, generator
+                data, folder, processes, wanted - kills, seconds, generator
             )
             kills, training, slowest = kills + more, training + in_training, max(slowest, slow)
-            different = differences(wanted, outcome(folder))
+            different = differences(expected, outcome(folder))
             assert not different, f"after {more} kills differ: {different[:5]}"
-    sys.stdout.write(
-        f"{kills} kills, {training} of them while training, in {trials} runs of {seconds:.1f} s, "
-        f"{given.processes} processes: bit-identical; survivors ended within {slowest:.1f} s\n"
+    return (
+        f"{kills} kills, {training} of them while training, in {runs} runs of {seconds:.1f} s, "
+        f"{processes} processes: bit-identical; survivors ended within {slowest:.1f} s\n"
     )
+
+
+def main_of_this(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    for processes in given.processes:
+        sys.stdout.write(trials(processes, given.kills, random.Random(given.seed)))
     return 0
 
 
