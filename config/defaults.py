@@ -21,6 +21,7 @@ train_list = ""  # a file that names the training pictures to use; "": all
 skeleton = None  # a name ("halpe26", ...) or JSON file; None: what the data or the checkpoint say
 categories = []  # [id, name] of each class, from the data
 subset = 0  # train and evaluate on the first so many training pictures alone; 0: no such limit
+max_unreadable = 20  # training pictures that cannot be read and are replaced by the next one
 group_by_aspect = False  # pictures of similar aspect share a batch: less padding is computed
 synthetic_train = 8000  # pictures drawn for dataset_file = "synthetic"
 synthetic_val = 200
@@ -28,8 +29,9 @@ synthetic_seed = 0
 synthetic_size = 192  # height and width of a drawn picture
 
 # Optimizer
-batch_size = 2  # per process
+batch_size = 2  # per process; "auto": as many as fit on the GPU
 accumulate = 1  # batches of a step: 2 trains batch_size=1 as batch_size=2, in half of the memory
+recipe_batch = 16  # pictures of a step, of all processes, that the learning rates are for
 lr = 1e-4
 lr_backbone = 1e-5
 lr_backbone_names = ["backbone.0"]  # parameters with this in their name learn at lr_backbone
@@ -38,6 +40,9 @@ clip_max_norm = 0.1  # of the gradient; 0: no clipping
 use_ema = False  # also keep, evaluate and save a moving average of the weights
 ema_decay = 0.9997
 ema_epoch = 0  # the average starts at this epoch
+sharding = "none"  # "full": weights, gradients and optimizer spread over the processes (FSDP2)
+max_bad_steps = 10  # in a row whose loss or gradient is not finite; then back to a checkpoint
+max_rollbacks = 3  # such returns; then an error
 
 # Schedule
 epochs = 60
@@ -51,4 +56,9 @@ flip_test = False  # also look at mirrored pictures: twice the time
 test_scales = []  # shorter sides to look at and merge, in place of the largest training size
 rescore = ""  # a file of --train_rescore, which then scores everybody
 eval_batch_size = 1  # per process; above 1, pictures are padded and their results change slightly
+early_stop = 0  # evaluations without a better AP after which training ends; 0: never
+draw_pictures = 4  # evaluation pictures drawn after each evaluation; 0: none
 save_checkpoint_interval = 10  # epochs between checkpoints that are kept
+save_steps = 0  # steps between checkpoints within an epoch; 0: one at its end only
+keep_checkpoints = 2  # the newest ones; a damaged one is replaced by the one before it
+tensorboard = True  # also write tensorboard/, where that package is installed

@@ -33,6 +33,7 @@ aux_matches = 3
 lr = 4e-4
 lr_backbone = 1e-3
 batch_size = 2
+recipe_batch = 2
 epochs = 800
 lr_schedule = "cosine"
 warmup_steps = 200

@@ -114,7 +114,7 @@ def _require_id(entry: object, key: str, name: str) -> None:
         raise InputError(f"{name} is a {type(entry).__name__}, expected an object with '{key}'")
     if key not in entry:
         raise InputError(f"{name} has no '{key}'; give it a whole number")
-    if type(entry[key]) is not int:
+    if type(entry[key]) is not int or not -(2**63) <= entry[key] < 2**63:
         raise InputError(f"{name} has '{key}' {entry[key]!r}; expected a whole number")
 
 
@@ -132,9 +132,14 @@ def numbers(entries: list[Mapping], key: str, length: int, expected: str) -> np.
             raise InputError(
                 f"annotation {entry['id']} has something else than numbers in '{key}', {expected}"
             )
-    array = np.array([entry[key] for entry in entries], dtype=np.float64)
+    rows = [entry[key] for entry in entries]
+    try:
+        array = np.array(rows, dtype=np.float64)
+    except OverflowError:  # a whole number beyond all floats
+        rows = [[value if abs(value) < 1e300 else np.inf for value in row] for row in rows]
+        array = np.array(rows, dtype=np.float64)
     array = array.reshape(len(entries), length)
-    wrong = ~np.isfinite(array).all(axis=1)
+    wrong = ~(np.abs(array) <= np.finfo(np.float32).max).all(axis=1)
     if wrong.any():
         raise InputError(
             f"annotation {entries[int(wrong.argmax())]['id']} has a number in '{key}' "
@@ -242,7 +247,7 @@ def _stated_size(entry: Mapping) -> tuple[int, int]:
     if entry.get("height") is None or entry.get("width") is None:
         return 0, 0
     for key in ("height", "width"):
-        if type(entry[key]) is not int or entry[key] < 1:
+        if type(entry[key]) is not int or not 1 <= entry[key] < 2**31:
             raise InputError(
                 f"image {entry['id']} has {key} {entry[key]!r}; expected whole pixels, or neither "
                 "height nor width"
@@ -297,9 +302,10 @@ def named_skeleton(
     if not named:
         return None, "nowhere"
     names = [str(name) for name in named[0]["keypoints"]]
-    limbs = next((c["skeleton"] for c in named if c.get("skeleton")), [])
+    limbs = next(filter(None, (_limbs(category.get("skeleton")) for category in named)), [])
     base = 0 if any(0 in limb for limb in limbs) else 1
-    limbs = [(a - base, b - base) for a, b in limbs if max(a, b) - base < num_keypoints]
+    limbs = [(a - base, b - base) for a, b in limbs if base <= min(a, b)]
+    limbs = [limb for limb in limbs if max(limb) < num_keypoints]
     if named[0].get("sigmas"):
         return Skeleton.from_names(names, limbs, named[0]["sigmas"]), "the annotation file"
     for name in shipped():
@@ -311,3 +317,10 @@ def named_skeleton(
 
 def _comparable(names: Sequence[str]) -> list[str]:
     return [side_spelt_out(name).removeprefix("top_") for name in names]  # CrowdPose says "head"
+
+
+def _limbs(listed: object) -> list[tuple[int, int]]:
+    """What a category lists as its skeleton, less what is no pair of whole numbers."""
+    pairs = listed if isinstance(listed, list) else []
+    pairs = [pair for pair in pairs if isinstance(pair, list) and len(pair) == 2]
+    return [(a, b) for a, b in pairs if type(a) is int and type(b) is int]

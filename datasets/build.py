@@ -20,6 +20,7 @@ from datasets.custom import GIVEN, Poses, completed, poses_of
 from datasets.keypoints import KeypointDataset
 from datasets.places import CUSTOM, UNSCORED, find_images, known_layout, place_of, read_list, stem
 from datasets.transforms import Sizes
+from datasets.validation import report_problems
 from grouppose.batch import batch_images
 from grouppose.errors import InputError, MissingFileError
 from grouppose.skeleton import CROWDPOSE, skeleton_of
@@ -78,6 +79,7 @@ def build_dataset(split: str, cfg: Mapping) -> KeypointDataset:
     images = place.images
     if custom and not cfg[f"{source}_images"] and contents["images"]:
         images = find_images(folder, source, str(contents["images"][0].get("file_name")))
+    report_problems(place.annotations, images, contents)
     data = flat_annotations(
         contents,
         poses.skeleton.num_keypoints,

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -59,13 +60,19 @@ def check_file(annotations: Path, images: Path) -> tuple[list[str], list[Finding
         UserError: the file is no COCO-format file.
     """
     contents = read_annotations(annotations)
+    facts, findings = examine(contents, images)
+    return [f"{annotations}: {facts[0]}", *facts[1:]], findings
+
+
+def examine(contents: Mapping, images: Path) -> tuple[list[str], list[Finding]]:
+    """The same for contents that `read_annotations` gave."""
     people = [entry for entry in contents["annotations"] if "keypoints" in entry]
     lengths = [len(e["keypoints"]) for e in people if isinstance(e["keypoints"], list)]
     usual = max(set(lengths), key=lengths.count) if lengths else 0
     num_keypoints = usual // 3
     named = [c for c in contents["categories"] if c.get("keypoints")]
     facts = [
-        f"{annotations}: {len(contents['images'])} pictures, {len(people)} annotations with "
+        f"{len(contents['images'])} pictures, {len(people)} annotations with "
         f"{num_keypoints} keypoints, {len(contents['categories'])} categories"
         + (f", of which {len(named)} name keypoints" if len(named) > 1 else "")
     ]
@@ -105,7 +112,7 @@ def _people(contents: Mapping, people: Sequence[Mapping], usual: int) -> list[Fi
         seen.add(number)
         if number == 0:
             found["zero"].append(number)
-        if not isinstance(points, list) or len(points) != usual or usual % 3:
+        if not _are_numbers(points, usual) or usual % 3:
             found["length"].append(number)
             continue
         triples = list(zip(points[::3], points[1::3], points[2::3], strict=True))
@@ -114,18 +121,16 @@ def _people(contents: Mapping, people: Sequence[Mapping], usual: int) -> list[Fi
             found["nobody"].append(number)
         if entry.get("num_keypoints", len(visible)) != len(visible):
             found["count"].append(number)
-        width, height = sizes[entry["image_id"]]
-        if width and any(not (0 <= x <= width and 0 <= y <= height) for x, y in visible):
+        if _any_outside(visible, *sizes[entry["image_id"]]):
             found["outside"].append(number)
-        if visible and not entry.get("area", 1) > 0:
+        if visible and not _is_positive(entry.get("area", 1)):
             found["area"].append(number)
-        box = entry.get("bbox")
-        if not isinstance(box, list) or len(box) != 4 or (visible and min(box[2:]) <= 0):
+        if not _is_box(entry.get("bbox"), with_size=bool(visible)):
             found["box"].append(number)
     return [
         Finding(
-            f"annotations have another number of values than {usual} in 'keypoints'; give x, y, v "
-            "for every keypoint",
+            f"annotations have another number of values than {usual} in 'keypoints', or something "
+            "else than numbers; give x, y, v for every keypoint",
             found["length"],
         ),
         Finding("annotation ids are used twice; give each its own", found["twice"]),
@@ -139,9 +144,9 @@ def _people(contents: Mapping, people: Sequence[Mapping], usual: int) -> list[Fi
             found["box"],
         ),
         Finding(
-            "annotations have an 'area' of 0; their OKS is 0 wherever a keypoint is not exact; "
-            "give the area, leave the entry out, or read the set as --dataset_file custom, which "
-            "takes a share of the box",
+            "annotations have an 'area' of 0 or no number there; their OKS is 0 wherever a "
+            "keypoint is not exact; give the area, leave the entry out, or read the set as "
+            "--dataset_file custom, which takes a share of the box",
             found["area"],
         ),
         Finding(
@@ -164,11 +169,39 @@ def _people(contents: Mapping, people: Sequence[Mapping], usual: int) -> list[Fi
     ]
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and abs(value) < math.inf
+
+
+def _is_positive(value: object) -> bool:
+    return _is_number(value) and value > 0
+
+
+def _is_box(box: object, with_size: bool) -> bool:
+    return _are_numbers(box, 4) and (not with_size or min(box[2:]) > 0)
+
+
+def _are_numbers(values: object, count: int) -> bool:
+    return isinstance(values, list) and len(values) == count and all(map(_is_number, values))
+
+
+def _any_outside(points: Sequence[tuple], width: object, height: object) -> bool:
+    """Whether a point lies outside a picture; False where its size is not known."""
+    if not _is_positive(width) or not _is_positive(height):
+        return False
+    return any(not (0 <= x <= width and 0 <= y <= height) for x, y in points)
+
+
+def _listed(entry: Mapping, key: str) -> list:
+    """The list of that name; empty where there is none."""
+    return entry[key] if isinstance(entry.get(key), list) else []
+
+
 def _skeleton(contents: Mapping, num_keypoints: int) -> list[Finding]:
     unnamed = [
         category["id"]
         for category in contents["categories"]
-        if len(category.get("keypoints") or []) != num_keypoints
+        if len(_listed(category, "keypoints")) != num_keypoints
     ]
     return [
         Finding(

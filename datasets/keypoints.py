@@ -23,7 +23,10 @@ from datasets.transforms import (
     train_transform,
     within,
 )
+from grouppose.errors import InputError, MissingFileError
 from grouppose.pictures import planar, read_picture
+
+TRIES = 20  # pictures in a row that may be unreadable
 
 
 class KeypointDataset(Dataset):
@@ -113,10 +116,10 @@ class KeypointDataset(Dataset):
             image (3, h, w) uint8 RGB; target with image_id () int64, orig_size (2,) int64 height
             and width of the file's picture, labels (T,) int64 (1 = person), keypoints (T, K, 2) in
             [0, 1] of the returned picture, visible (T, K) bool, area (T,) as share of it. T may
-            be 0.
+            be 0. When training, a picture that cannot be read is replaced by the next one; the
+            target then also has unreadable, a list of (image id, why).
         """
-        index = range(len(self))[index]
-        image, people = self._read(index)
+        index, image, people, unreadable = self._next_readable(range(len(self))[index])
         orig_size = torch.tensor(image.shape[-2:])
         if self.split == "train":
             generator = np.random.default_rng((self._seed, int(self._epoch), index))
@@ -129,7 +132,24 @@ class KeypointDataset(Dataset):
         target = normalised(image, people)
         target["image_id"] = torch.tensor(int(self.image_ids[index]))
         target["orig_size"] = orig_size
+        if unreadable:
+            target["unreadable"] = unreadable
         return planar(image), target
+
+    def _next_readable(self, index: int) -> tuple[int, Tensor, People, list[tuple[int, str]]]:
+        """Index, picture and people of the first that can be read, and what is wrong before it."""
+        unreadable: list[tuple[int, str]] = []
+        for i in range(index, index + min(TRIES, len(self))):
+            i %= len(self)
+            try:
+                return i, *self._read(i), unreadable
+            except (InputError, MissingFileError) as error:
+                if self.split != "train":
+                    raise
+                unreadable.append((int(self.image_ids[i]), str(error)))
+        raise InputError(
+            f"{len(unreadable)} pictures in a row cannot be read, the first: {unreadable[0][1]}"
+        )
 
     def _read(self, index: int) -> tuple[Tensor, People]:
         """The picture of the file and the people on it, in its pixels."""

@@ -13,7 +13,11 @@ import json
 import os
 import pickle
 import re
+import shutil
+import struct
 import sys
+import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -30,6 +34,22 @@ _HEADS = re.compile(r"^(class_embed|pose_embed)\.")
 _INDEX_TABLE = "relative_position_index"
 _SETTINGS = "settings"  # where a file keeps what built its model
 _ALLOWED = [argparse.Namespace]  # published files keep their command line in one
+FULL = 1 << 20  # a disk with fewer bytes left
+_UNREADABLE = (  # what the readers of damaged files raise
+    RuntimeError,
+    OSError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    AssertionError,
+    MemoryError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -49,17 +69,31 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     try:
+        damaged = _damaged_part(path)
         with torch.serialization.safe_globals(_ALLOWED):
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content = None if damaged else torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise InputError(_refusal(path, str(error))) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+    except _UNREADABLE as error:
         first = str(error).splitlines()[:1]
         raise InputError(
             f"{path} is no readable checkpoint ({first[0] if first else type(error).__name__}); "
             "it may be truncated, fetch it again"
         ) from error
+    if damaged:
+        raise InputError(
+            f"{path} is damaged: the checksum of {damaged} in it does not fit; fetch it again or "
+            "use an earlier checkpoint"
+        )
     return _arrange(path, content)
+
+
+def _damaged_part(path: Path) -> str | None:
+    """The first part of a PyTorch file whose CRC-32 differs: torch.load does not look at them."""
+    if not zipfile.is_zipfile(path):  # the old format has no checksums
+        return None
+    with zipfile.ZipFile(path) as archive:
+        return archive.testzip()
 
 
 def _refusal(path: Path, message: str) -> str:
@@ -103,11 +137,11 @@ def _arrange(path: Path, content: object) -> dict[str, Any]:
                 "tensors; is it a checkpoint?"
             )
     for key in ("model", "ema_model"):
-        if key in content:
+        if isinstance(content.get(key), dict):
             content[key] = library_names(content[key])
     args = content.get("args")
     settings = content.get(_SETTINGS, vars(args) if isinstance(args, argparse.Namespace) else {})
-    content[_SETTINGS] = dict(settings)
+    content[_SETTINGS] = dict(settings) if isinstance(settings, Mapping) else {}
     return content
 
 
@@ -115,7 +149,7 @@ def library_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A state dict of any published spelling under the names this library uses."""
     renamed: dict[str, Tensor] = {}
     for name, value in state.items():
-        if not isinstance(value, Tensor):
+        if not isinstance(value, Tensor) or not isinstance(name, str):
             raise InputError(
                 f"the weights hold {name!r} of type {type(value).__name__}, expected tensors only"
             )
@@ -217,13 +251,13 @@ _RESNET_BY_SIZE = {  # blocks of the third stage, channels out of it: name
 def infer_settings(state: Mapping[str, Tensor]) -> dict[str, Any]:
     """The settings that can be read off the shapes of weights (library names)."""
     found: dict[str, Any] = {}
-    keypoints = state.get("transformer.keypoint_embedding.weight")
+    keypoints = _matrix(state, "transformer.keypoint_embedding.weight")
     if keypoints is not None:
         found["num_body_points"], found["hidden_dim"] = keypoints.shape
-    feedforward = state.get("transformer.encoder.layers.0.linear1.weight")
+    feedforward = _matrix(state, "transformer.encoder.layers.0.linear1.weight")
     if feedforward is not None:
         found["dim_feedforward"] = feedforward.shape[0]
-    levels = state.get("transformer.level_embed")
+    levels = _matrix(state, "transformer.level_embed")
     if levels is not None:
         found["num_feature_levels"] = levels.shape[0]
     for key, part in (("enc_layers", "encoder"), ("dec_layers", "decoder")):
@@ -234,18 +268,24 @@ def infer_settings(state: Mapping[str, Tensor]) -> dict[str, Any]:
     return found
 
 
+def _matrix(state: Mapping[str, Tensor], name: str) -> Tensor | None:
+    value = state.get(name)
+    return value if value is not None and value.ndim == 2 else None
+
+
 def _count(state: Mapping[str, Tensor], pattern: str) -> int:
     return 1 + max((int(m[1]) for name in state if (m := re.match(pattern, name))), default=-1)
 
 
 def _infer_backbone(state: Mapping[str, Tensor]) -> str | None:
     patches = state.get("backbone.0.patch_embed.proj.weight")
-    table = state.get("backbone.0.layers.0.blocks.0.attn.relative_position_bias_table")
-    if patches is not None and table is not None:
+    table = _matrix(state, "backbone.0.layers.0.blocks.0.attn.relative_position_bias_table")
+    if patches is not None and patches.ndim and table is not None:
         return _SWIN_BY_SIZE.get((patches.shape[0], table.shape[0]))
     blocks = _count(state, r"backbone\.0\.body\.layer3\.(\d+)\.")
     last = [n for n in state if re.match(r"backbone\.0\.body\.layer3\.0\.conv\d\.weight", n)]
-    return _RESNET_BY_SIZE.get((blocks, state[max(last)].shape[0])) if last else None
+    out = state[max(last)].shape[:1] if last else ()
+    return _RESNET_BY_SIZE.get((blocks, *out))
 
 
 def write_checkpoint(path: str | Path, content: Mapping[str, Any]) -> None:
@@ -272,12 +312,25 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except OSError as error:
+        flush_folder(path.parent)
+    except (OSError, RuntimeError) as error:  # torch.save reports a full disk as the latter
+        full = shutil.disk_usage(path.parent).free < FULL
+        reason = "the disk is full" if full else getattr(error, "strerror", None) or error
         raise InputError(
-            f"could not write {path}: {error.strerror or error}; free space or choose another place"
+            f"could not write {path}: {reason}; free space or choose another place"
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def flush_folder(folder: Path) -> None:
+    """Makes new names in it last through a power cut."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def convert(source: Path, target: Path, to: str = "own", dtype: str | None = None) -> str:

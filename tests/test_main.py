@@ -12,7 +12,8 @@ from addict import Dict
 import main
 from grouppose.checkpoints import published_names
 from grouppose.errors import InputError
-from tests.util.tiny import OPTIONS, one_thread, write_coco  # noqa: F401 - a fixture
+from tests.util.killing import MEASURED
+from tests.util.tiny import OPTIONS, write_coco
 from util import config, engine, plots
 
 ROOT = Path(main.__file__).parent
@@ -21,6 +22,9 @@ DEMO = str(ROOT / "config" / "demo.py")
 
 # of the run that the tests share; dropout draws from the random state that a resumed run restores
 TRAINED = ("use_ema=true", "dropout=0.1", "lr=5e-4")
+
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
@@ -67,11 +71,16 @@ def test_a_run_leaves_its_files(trained):
         "checkpoint0001.pth",
         "checkpoint_best_ema.pth",
         "checkpoint_best_regular.pth",
+        "checkpoint_previous1.pth",
         "config.py",
         "curves.png",
         "info.txt",
         "log.txt",
+        "pictures",
+        "record.txt",
     }
+    drawn = [path.name for path in sorted((trained / "pictures").iterdir())]
+    assert drawn == ["epoch0000.png", "epoch0001.png"]
     assert "note: first" in (trained / "info.txt").read_text()
     assert (
         "effective batch 2 (1 processes x 2 pictures x accumulate 1)"
@@ -117,14 +126,15 @@ def test_resumed_run_equals_an_uninterrupted_one(trained, data, tmp_path):
     for key in ("model", "ema", "optimizer", "rng", "epoch", "best"):
         assert equal(own[key], other[key]), key
     for entry, again in zip(log_of(trained), log_of(tmp_path), strict=True):
-        del entry["minutes"], again["minutes"]
+        for name in MEASURED:
+            del entry[name], again[name]
         assert entry == again
 
 
 def test_weights_from_a_file_need_no_imagenet_file(trained, data, tmp_path, monkeypatch):
-    monkeypatch.setattr(engine, "train_one_epoch", lambda *_, **__: {"loss": 0.0})
+    monkeypatch.setattr(engine, "train_one_epoch", lambda *_, **__: ({"loss": 0.0}, {}))
     resume = ("--resume", str(trained / "checkpoint0000.pth"))
-    options = ("pretrained_backbone=nowhere.pth",)
+    options = ("pretrained_backbone=nowhere.pth", "draw_pictures=0")
     monkeypatch.setattr(main, "evaluate", lambda *_: ({}, [], []))
     assert main.main(command(data, tmp_path, *resume, options=options)) == 0
     assert config.load_config(tmp_path / "config.py").pretrained_backbone == "nowhere.pth"
@@ -201,7 +211,7 @@ def test_drawn_people_are_in_pixels_of_the_drawn_picture():
 
 
 def test_finetuning_keeps_what_is_not_ignored(trained, data, tmp_path, monkeypatch):
-    monkeypatch.setattr(engine, "train_one_epoch", lambda *_, **__: {"loss": 0.0})
+    monkeypatch.setattr(engine, "train_one_epoch", lambda *_, **__: ({"loss": 0.0}, {}))
     path = trained / "checkpoint.pth"
     ignored = "keypoint_embedding"
     extra = ("--pretrain_model_path", str(path), "--finetune_ignore", ignored)
@@ -236,7 +246,8 @@ def test_every_setting_is_read_by_someone(data, tmp_path, monkeypatch):
     line[line.index("coco")] = "synthetic"
     sizes = ["synthetic_train=3", "synthetic_val=2", "synthetic_size=64"]
     assert main.main([*line, "--options", *sizes]) == 0
-    assert set(original(DEMO)) - read == set()
+    when_things_go_wrong = {"max_bad_steps", "max_rollbacks", "max_unreadable"}
+    assert set(original(DEMO)) - read == when_things_go_wrong
 
 
 @pytest.mark.parametrize(
@@ -416,8 +427,10 @@ def test_an_error_in_one_process_ends_both_with_one_line(tmp_path):
     data = write_coco(tmp_path / "coco")
     picture = data / "images" / "train2017" / "000000000030.png"
     picture.write_bytes(picture.read_bytes()[:200])
-    done = launch(*command(data, tmp_path / "out", options=("batch_size=2",)))
+    options = ("batch_size=2", "max_unreadable=0")
+    done = launch(*command(data, tmp_path / "out", options=options))
     assert done.returncode != 0
     assert done.stderr.count("error: ") == done.stderr.count("000000000030.png") == 1
     assert "Error: " not in done.stderr.replace("ChildFailedError: ", "")
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["config.py"]
+    left = {path.name for path in (tmp_path / "out").iterdir()}
+    assert left == {"config.py", "record.txt", "unreadable.txt"}

@@ -6,7 +6,7 @@ import argparse
 import difflib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 
@@ -42,6 +42,11 @@ def build_parser(description: str | None) -> Parser:
     add("--backbone", metavar="NAME", help="resnet18, 34, 50, 101, swin_T_224_1k, swin_L_384_22k")
     add("--swin_pretrain_path", metavar="DIR", help="folder of the Swin ImageNet files")
     add("--resume", metavar="FILE", help="go on from a checkpoint, or evaluate it with --eval")
+    add(
+        "--auto_resume",
+        action="store_true",
+        help="go on from the newest whole checkpoint in --output_dir, if there is one",
+    )
     add("--eval", action="store_true", help="evaluate only: AP, results.json, predictions.png")
     add(
         "--evaluator",
@@ -61,12 +66,19 @@ def build_parser(description: str | None) -> Parser:
         metavar="NAME",
         help="leave out pretrained weights with this in their name",
     )
+    _add_run_flags(add)
+    return parser
+
+
+def _add_run_flags(add: Callable[..., object]) -> None:
+    """How the run goes about it."""
     add("--device", choices=("cpu", "cuda"), help="cuda if there is one")
     add("--amp", action="store_true", help="compute in bfloat16 (float16 on older GPUs)")
     add("--num_workers", type=int, metavar="N", help="processes that read pictures, per process")
     add("--seed", type=int, metavar="N", help="of weights, order and augmentation")
     add("--note", metavar="TEXT", help="kept in the log and the written config")
     add("--save_log", action="store_true", help="also write the console's lines to info.txt")
+    add("--wandb", action="store_true", help="also log to Weights & Biases; WANDB_MODE: offline")
     add("--find_unused_params", action="store_true", help="passed to DistributedDataParallel")
     add(
         "--local-rank",
@@ -76,7 +88,6 @@ def build_parser(description: str | None) -> Parser:
         default=int(os.environ.get("LOCAL_RANK", 0)),
         help=argparse.SUPPRESS,
     )
-    return parser
 
 
 def parse_arguments(

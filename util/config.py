@@ -47,6 +47,7 @@ FIXED = {
 }
 # Settings that may be None, and what they are otherwise.
 OPTIONAL = {"data_aug_scale_overlap": float, "pretrained_backbone": str}
+MEASURED = {"batch_size": "auto"}  # settings that may be a word instead of a number
 # Settings of a network that its weights do not depend on.
 TRAINING = ("pretrained_backbone", "use_checkpoint", "aux_loss", "dropout")
 
@@ -58,6 +59,9 @@ POSITIVE = (
     "lr_drop",
     "eval_every",
     "save_checkpoint_interval",
+    "keep_checkpoints",
+    "max_bad_steps",
+    "recipe_batch",
     "num_queries",
     "num_select",
     "num_feature_levels",
@@ -71,6 +75,11 @@ NOT_NEGATIVE = (
     "clip_max_norm",
     "warmup_steps",
     "ema_epoch",
+    "save_steps",
+    "early_stop",
+    "draw_pictures",
+    "max_rollbacks",
+    "max_unreadable",
     "seed",
 )
 SCHEDULES = ("step", "cosine")
@@ -78,6 +87,7 @@ SCHEDULES = ("step", "cosine")
 # another set, so that only --options and a checkpoint count.
 FROM_DATA = ("num_body_points", "num_classes")
 ANY_OF = ("skeleton",)  # a name, a file or what a checkpoint holds; checked where it is read
+SHARDINGS = ("none", "full")
 
 
 class Setting(NamedTuple):
@@ -117,16 +127,22 @@ def load_config(
     set_here = []
     for option in options:
         name, equals, text = option.partition("=")
+        place = f"--options {' '.join(option.split())}"  # on one line
         if not equals or not name:
-            raise InputError(f"--options {option}: expected key=value")
-        assign_text(config, name, text, f"--options {option}")
+            raise InputError(f"{place}: expected key=value")
+        assign_text(config, name, text, place)
         set_here.append(name)
     if config["dataset_file"] == "custom" and not resumed:
         config |= {name: 0 for name in FROM_DATA if name not in set_here}
     check_values(config)
-    config = Dict(config)
-    config.freeze()
-    return config
+    return frozen(config)
+
+
+def frozen(settings: Mapping[str, Any]) -> Dict:
+    """Settings whose misspelt attribute raises instead of answering {}."""
+    settings = Dict(settings)
+    settings.freeze()
+    return settings
 
 
 def network_of(checkpoint: str) -> dict[str, Any]:
@@ -239,6 +255,8 @@ def _parse(text: str, now: Any) -> Any:
 
 def _fit(name: str, value: Any, now: Any, place: str) -> Any:
     """`value` in the type of the setting, which has the value `now`."""
+    if name in MEASURED and value == MEASURED[name]:
+        return value
     if name in OPTIONAL:
         return None if value is None else _fit_type(name, value, OPTIONAL[name], now, place)
     if now is None or name in ANY_OF:
@@ -264,17 +282,18 @@ def _fit_type(name: str, value: Any, wanted: type, now: Any, place: str) -> Any:
 
 def check_values(config: Mapping[str, Any]) -> None:
     """Refuses values that cannot work, before anything is built."""
-    for names, least in ((POSITIVE, 1), (NOT_NEGATIVE, 0)):
+    from_data = 0 if config["dataset_file"] == "custom" else 1
+    for names, least in ((POSITIVE, 1), (NOT_NEGATIVE, 0), (FROM_DATA, from_data)):
         for name in names:
-            if name in config and config[name] < least:
+            measured = name in MEASURED and config[name] == MEASURED[name]
+            if name in config and not measured and config[name] < least:
                 raise InputError(f"{name} is {config[name]}, expected at least {least}")
-    least = 0 if config["dataset_file"] == "custom" else 1
-    for name in FROM_DATA:
-        if config[name] < least:
-            raise InputError(f"{name} is {config[name]}, expected at least {least}")
-    if config["lr_schedule"] not in SCHEDULES:
+    for name, choices in (("lr_schedule", SCHEDULES), ("sharding", SHARDINGS)):
+        if config[name] not in choices:
+            raise InputError(f"{name} is {config[name]!r}; {nearest(config[name], choices)}")
+    if config["sharding"] == "full" and config["use_ema"]:
         raise InputError(
-            f"lr_schedule is {config['lr_schedule']!r}; {nearest(config['lr_schedule'], SCHEDULES)}"
+            "sharding is 'full', which keeps no moving average of the weights; set use_ema=False"
         )
     if not 0 < config["ema_decay"] < 1:
         raise InputError(f"ema_decay is {config['ema_decay']}, expected between 0 and 1")

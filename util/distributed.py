@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import TypeVar
 
@@ -13,7 +14,10 @@ from torch import Tensor, nn
 
 from grouppose.errors import InputError, UserError
 
-TIMEOUT = timedelta(minutes=30)  # the others wait this long while rank 0 evaluates or draws
+# The others wait this long while rank 0 reads annotations, draws or scores. A rank that died is
+# noticed at once: its connections close, and its launcher ends the others.
+TIMEOUT = timedelta(minutes=15)
+_LOST = re.compile("connection|broken pipe|timed out|NCCL|gloo", re.IGNORECASE)
 Result = TypeVar("Result")
 _store: dist.Store | None = None
 
@@ -125,6 +129,39 @@ def gather_rows(rows: Tensor) -> Tensor:
     everything = [torch.empty_like(padded) for _ in counts]
     dist.all_gather(everything, padded)
     return torch.cat([part[: int(n)] for part, n in zip(everything, counts, strict=True)])
+
+
+def exchange(values: Sequence[float]) -> Tensor:
+    """The numbers of every rank: (ranks, n) float64, the same on all ranks."""
+    row = torch.tensor(values, dtype=torch.float64)
+    if world_size() == 1:
+        return row[None]
+    rows = [torch.empty_like(row) for _ in range(world_size())]
+    dist.all_gather(rows, row)
+    return torch.stack(rows)
+
+
+def from_main(value: Result) -> Result:
+    """What rank 0 has of it, on all ranks; plain containers."""
+    if world_size() == 1:
+        return value
+    box = [value]
+    dist.broadcast_object_list(box, src=0)
+    return box[0]
+
+
+def from_all(value: Result) -> list[Result]:
+    """What every rank has, on all ranks; plain containers."""
+    if world_size() == 1:
+        return [value]
+    values: list = [None] * world_size()
+    dist.all_gather_object(values, value)
+    return values
+
+
+def lost(error: Exception) -> bool:
+    """Whether an error says that another rank is gone or hangs."""
+    return world_size() > 1 and bool(_LOST.search(str(error)))
 
 
 def average(values: Tensor) -> Tensor:

@@ -7,18 +7,19 @@ import ctypes
 import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
-from grouppose.errors import UserError
-from util import distributed
-from util.ema import ModelEma
-from util.log import Averages, Progress, logger
+from util import distributed, sharding, stopping
+from util.loading import from_workers
+from util.log import Pace, Progress, logger
+from util.memory import explained
 from util.optim import Schedule, clip_gradients
+from util.state import TrainingState
 
 People = list[dict[str, Tensor]]
 
@@ -39,8 +40,25 @@ def keep_memory() -> None:
             mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
-class NonFiniteLossError(UserError, ArithmeticError):
-    """Training diverged."""
+@dataclass
+class Step:
+    """What a step of training did.
+
+    Attributes:
+        parts: its batches on this rank: (images, padding, targets).
+        values: the weighted sum "loss" and every loss unweighted, of this rank.
+        gradient_norm: over all parameters, before clipping.
+        good: whether losses and gradient are finite on all ranks; otherwise it was left out.
+        stop: the signal by which any rank was asked to stop; 0: none.
+        unreadable: pictures of all ranks that could not be read and have others in their place.
+    """
+
+    parts: list[tuple]
+    values: dict[str, float]
+    gradient_norm: float
+    good: bool = True
+    stop: int = 0
+    unreadable: int = 0
 
 
 def choose_precision(device: torch.device, amp: bool) -> torch.dtype | None:
@@ -83,61 +101,114 @@ def _to_float(outputs: Any) -> Any:
 def train_one_epoch(
     model: nn.Module,
     criterion: nn.Module,
-    batches: Iterable,
-    optimizer: Optimizer,
+    batches: Any,
+    state: TrainingState,
     schedule: Schedule,
-    scaler: torch.amp.GradScaler,
+    after_step: Callable[[Step], None],
     *,
-    epoch: int,
     device: torch.device,
     precision: torch.dtype | None,
     clip_max_norm: float,
     accumulate: int = 1,
-    ema: ModelEma | None = None,
-) -> dict[str, float]:
-    """Goes once through the training batches of this rank.
+    with_ema: bool = True,
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Goes through the training batches of this rank, from the state's step to the last.
 
     Args:
         model: on `device`, in DistributedDataParallel where there are several ranks.
-        batches: (images, padding, targets); its length is known and the same on all ranks.
+        batches: a loader of (images, padding, targets); the number is the same on all ranks.
+        state: changes with each step.
+        after_step: called after each, on all ranks.
         accumulate: batches of a step. The gradient is that of one batch of all their pictures,
             but that each is padded, and trained batch norm averaged, on its own.
-        ema: updated after each step, if given.
+        with_ema: whether the state's average of the weights follows.
 
     Returns:
-        Means over the epoch and all ranks: "loss", the weighted sum, and every loss unweighted.
+        Means over the epoch's good steps and all ranks: "loss", the weighted sum, and every loss
+        unweighted; and how fast it went (`Pace`).
     """
     model.train()
-    averages = Averages()
-    ranks = distributed.world_size()
-    first_step = epoch * schedule.steps_per_epoch
-    with Progress(_count_pictures(batches) * ranks, f"epoch {epoch}") as progress:
-        for step, parts in enumerate(_in_groups(batches, accumulate), start=first_step):
-            schedule.apply(optimizer, step)
-            optimizer.zero_grad(set_to_none=True)
-            people = sum(len(target["labels"]) for _, _, targets in parts for target in targets)
-            values: dict[str, float] = {}
-            for i, (images, padding, targets) in enumerate(parts):
-                targets = [_to_device(target, device) for target in targets]
-                with _synchronised(model, i == len(parts) - 1):
-                    outputs = forward(model, images, padding, device, precision)
-                    losses = criterion(outputs, targets, people)
-                    total = criterion.total(losses)
-                    for name, value in _read_back(total, losses).items():
-                        values[name] = values.get(name, 0.0) + value
-                    _check_finite(values, epoch, step - first_step)
-                    scaler.scale(total).backward()
+    pace = Pace(device)
+    first = state.epoch * schedule.steps_per_epoch
+    total = schedule.steps_per_epoch * state.step_size
+    groups = _in_groups(pace.waiting(from_workers(batches)), accumulate)
+    statistics = _statistics(model)
+    with Progress(total, f"epoch {state.epoch}", state.step * state.step_size) as progress:
+        for parts in groups:
+            schedule.apply(state.optimizer, first + state.step)
+            before = [buffer.clone() for buffer in statistics]
+            with explained(parts, accumulate, device):
+                step = _losses_and_gradient(
+                    model, criterion, parts, state.scaler, device, precision
+                )
+                _update(model, state, step, clip_max_norm)
+            if step.good:
+                if with_ema and state.ema is not None:
+                    state.ema.update(getattr(model, "module", model))
+                state.averages.add(step.values)
+            else:
+                for buffer, value in zip(statistics, before, strict=True):
+                    buffer.copy_(value)
+            state.step += 1
+            pace.count(state.step_size)
+            progress.step(state.step_size, step.values["loss"] if step.good else None)
+            after_step(step)
+    return state.averages.means(), pace.figures()
 
-            scaler.unscale_(optimizer)
-            clip_gradients(model, clip_max_norm)
-            scaler.step(optimizer)
-            scaler.update()
-            if ema is not None:
-                ema.update(getattr(model, "module", model))
 
-            averages.add(values)
-            progress.step(sum(len(part[2]) for part in parts) * ranks, values["loss"])
-    return averages.means()
+def _losses_and_gradient(
+    model: nn.Module,
+    criterion: nn.Module,
+    parts: list[tuple],
+    scaler: torch.amp.GradScaler,
+    device: torch.device,
+    precision: torch.dtype | None,
+) -> Step:
+    """Leaves the gradient of all batches of a step in the parameters."""
+    people = sum(len(target["labels"]) for _, _, targets in parts for target in targets)
+    rows, names = [], ()
+    for i, (images, padding, targets) in enumerate(parts):
+        targets = [_to_device(target, device) for target in targets]
+        with _synchronised(model, i == len(parts) - 1):
+            outputs = forward(model, images, padding, device, precision)
+            losses = criterion(outputs, targets, people)
+            total = criterion.total(losses)
+            scaler.scale(total).backward()
+        names = ("loss", *losses)
+        rows.append(torch.stack([total, *losses.values()]).detach())
+    values = torch.stack(rows).double().sum(0).tolist()  # the first time that the host waits
+    return Step(parts, dict(zip(names, values, strict=True)), 0.0)
+
+
+def _update(model: nn.Module, state: TrainingState, step: Step, clip_max_norm: float) -> None:
+    """Changes the weights, if all ranks found the step good; forgets the gradient."""
+    state.scaler.unscale_(state.optimizer)
+    norm = sharding.whole(clip_gradients(model, clip_max_norm)).item()
+    _agree(step, norm, scaled=state.scaler.is_enabled())
+    if step.good:
+        state.scaler.step(state.optimizer)
+    state.scaler.update()
+    state.optimizer.zero_grad(set_to_none=True)
+
+
+def _agree(step: Step, norm: float, scaled: bool) -> None:
+    """Brings together what the ranks found.
+
+    Args:
+        norm: of the gradient, the same on all ranks.
+        scaled: the scaler leaves out steps of infinite gradients by itself, to find its scale.
+    """
+    step.gradient_norm = norm
+    finite = all(map(math.isfinite, step.values.values())) and (scaled or math.isfinite(norm))
+    missing = sum("unreadable" in target for _, _, targets in step.parts for target in targets)
+    bad, stops, missing = distributed.exchange([not finite, stopping.requested(), missing]).T
+    step.good, step.stop, step.unreadable = not bad.any(), int(stops.max()), int(missing.sum())
+
+
+def _statistics(model: nn.Module) -> list[Tensor]:
+    """What the forward pass changes: running means of batch norm that is trained."""
+    kind = nn.modules.batchnorm._BatchNorm
+    return [b for m in model.modules() if isinstance(m, kind) for b in m.buffers()]
 
 
 def _in_groups(batches: Iterable, size: int) -> Iterator[list]:
@@ -147,15 +218,16 @@ def _in_groups(batches: Iterable, size: int) -> Iterator[list]:
         yield group
 
 
-def _synchronised(model: nn.Module, wanted: bool) -> contextlib.AbstractContextManager:
+@contextlib.contextmanager
+def _synchronised(model: nn.Module, wanted: bool) -> Iterator[None]:
     """Where backward averages gradients over ranks, or only adds them up on each."""
-    if wanted or not hasattr(model, "no_sync"):
-        return contextlib.nullcontext()
-    return model.no_sync()
-
-
-def _count_pictures(batches: Any) -> int:
-    return sum(len(batch) for batch in batches.batch_sampler)
+    if hasattr(model, "set_requires_gradient_sync"):  # sharded
+        model.set_requires_gradient_sync(wanted)
+    elif not wanted and hasattr(model, "no_sync"):
+        with model.no_sync():
+            yield
+        return
+    yield
 
 
 def _to_device(target: dict[str, Any], device: torch.device) -> dict[str, Any]:
@@ -163,22 +235,6 @@ def _to_device(target: dict[str, Any], device: torch.device) -> dict[str, Any]:
         name: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
         for name, value in target.items()
     }
-
-
-def _read_back(total: Tensor, losses: dict[str, Tensor]) -> dict[str, float]:
-    """All losses as numbers, in a single transfer."""
-    values = torch.stack([total, *losses.values()]).detach().tolist()
-    return dict(zip(("loss", *losses), values, strict=True))
-
-
-def _check_finite(values: dict[str, float], epoch: int, step: int) -> None:
-    wrong = {name: value for name, value in values.items() if not math.isfinite(value)}
-    if wrong:
-        found = ", ".join(f"{name} = {value}" for name, value in wrong.items())
-        raise NonFiniteLossError(
-            f"training diverged in epoch {epoch}, step {step}: {found}; go on from a checkpoint "
-            "with a lower lr"
-        )
 
 
 @torch.inference_mode()
@@ -207,7 +263,9 @@ def predict(
     people: People = []
     ranks = distributed.world_size()
     with Progress(len(batches.dataset.image_ids), "evaluation") as progress:
-        for images, padding, targets in batches:
+        for images, padding, targets in from_workers(batches):
+            if stopping.requested():
+                raise stopping.Stopped("stopped during evaluation", stopping.requested())
             outputs = forward(model, images, padding, device, precision, **wanted)
             sizes = torch.stack([torch.as_tensor(t["orig_size"]) for t in targets]).to(device)
             people += [_to_device(p, torch.device("cpu")) for p in postprocess(outputs, sizes)]

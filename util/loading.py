@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 
 from grouppose.errors import InputError
-from util import distributed
+from util import distributed, stopping
 
 SORTED_STEPS = 32  # pictures of so many steps are sorted by aspect together
 
@@ -21,6 +22,12 @@ class TrainBatches(Sampler[list[int]]):
 
     A step of all ranks together is one stretch of the shuffled order; it takes `accumulate`
     batches of each rank.
+
+    Attributes:
+        epoch: chooses the order.
+        first_step: steps of the epoch that are done already and are left out.
+        reshuffles: (step, number) of every time that training diverged and went back to `step`:
+            from there on another order follows, of the same pictures.
 
     Args:
         num_pictures: of the set.
@@ -42,7 +49,8 @@ class TrainBatches(Sampler[list[int]]):
         self.rank, self.ranks = distributed.rank(), distributed.world_size()
         self.num_pictures, self.batch_size, self.seed = num_pictures, batch_size, seed
         self.accumulate, self.aspects = accumulate, aspects
-        self.epoch = 0
+        self.epoch = self.first_step = 0
+        self.reshuffles: list[tuple[int, int]] = []
         if len(self) == 0:
             raise InputError(
                 f"{num_pictures} training pictures do not fill {accumulate} x {batch_size} "
@@ -50,22 +58,32 @@ class TrainBatches(Sampler[list[int]]):
                 "lower or start fewer processes"
             )
 
+    @property
+    def step_size(self) -> int:
+        """Pictures of a step of all ranks."""
+        return self.batch_size * self.ranks * self.accumulate
+
     def __len__(self) -> int:
-        pictures = self.batch_size * self.ranks * self.accumulate  # of a step
-        return self.num_pictures // pictures * self.accumulate
+        return self.num_pictures // self.step_size * self.accumulate
 
     def __iter__(self) -> Iterator[list[int]]:
-        generator = np.random.default_rng([self.seed, self.epoch])
-        order = generator.permutation(self.num_pictures)
-        if self.aspects is not None:
-            order = self._by_aspect(order, generator)
-        for i in range(len(self)):
+        order = self._shuffled(np.arange(self.num_pictures), self.seed, self.epoch)
+        for step, number in self.reshuffles:
+            done = step * self.step_size
+            rest = self._shuffled(order[done:], self.seed, self.epoch, number)
+            order = np.concatenate([order[:done], rest])
+        for i in range(self.first_step * self.accumulate, len(self)):
             first = (i * self.ranks + self.rank) * self.batch_size
             yield order[first : first + self.batch_size].tolist()
 
+    def _shuffled(self, order: np.ndarray, *seed: int) -> np.ndarray:
+        generator = np.random.default_rng(seed)
+        order = generator.permutation(order)
+        return order if self.aspects is None else self._by_aspect(order, generator)
+
     def _by_aspect(self, order: np.ndarray, generator: np.random.Generator) -> np.ndarray:
         """Sorts stretches of the order by aspect, then shuffles the steps."""
-        step = self.batch_size * self.ranks * self.accumulate
+        step = self.step_size
         stretches = np.split(order, range(SORTED_STEPS * step, len(order), SORTED_STEPS * step))
         order = np.concatenate([s[self.aspects[s].argsort(kind="stable")] for s in stretches])
         steps = len(order) // step
@@ -126,7 +144,23 @@ def make_loader(
         batch_sampler=batches,
         collate_fn=collate,
         num_workers=workers,
+        worker_init_fn=stopping.ignored_by_worker,
         generator=torch.Generator(),
         pin_memory=device.type == "cuda",
         persistent_workers=workers > 0 and isinstance(batches, TrainBatches),
     )
+
+
+def from_workers(batches: Iterable) -> Iterator:
+    """The batches of a loader; says what happened when the system ends one of its workers."""
+    try:
+        yield from batches
+    except RuntimeError as error:
+        found = re.search(r"DataLoader worker \(pid.*?(killed by signal: [^.]*|exited)", str(error))
+        if not found:
+            raise
+        raise InputError(
+            f"a process that reads pictures was ended by the system ({found[1]}): most likely the "
+            "memory of this machine is full; set --num_workers or batch_size lower, or give "
+            "it more memory (in a container also shared memory, --shm-size)"
+        ) from error

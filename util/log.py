@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import math
+import resource
 import sys
 import time
 import warnings
 from collections import deque
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -67,16 +69,24 @@ class Progress:
     Args:
         total: pictures of all ranks.
         title: what is counted, "epoch 3".
+        done: pictures of them that were counted before.
     """
 
-    def __init__(self, total: int, title: str) -> None:
+    def __init__(self, total: int, title: str, done: int = 0) -> None:
         self.total, self.title = total, title
-        self.done = 0
+        self.done = self.before = done
         self.losses: deque[float] = deque(maxlen=SMOOTHED_OVER)
         self.began = self.written = time.monotonic()
         terminal = sys.stderr.isatty()
         self.bar = (
-            tqdm(total=total, desc=title, unit=" pictures", leave=False, dynamic_ncols=True)
+            tqdm(
+                total=total,
+                initial=done,
+                desc=title,
+                unit=" pictures",
+                leave=False,
+                dynamic_ncols=True,
+            )
             if terminal and distributed.is_main()
             else None
         )
@@ -108,13 +118,54 @@ class Progress:
 
     def line(self) -> str:
         seconds = max(1e-9, time.monotonic() - self.began)
-        rate = self.done / seconds
+        rate = (self.done - self.before) / seconds
         left = round((self.total - self.done) / max(1e-9, rate))
         loss = f"  loss {self.loss:.3f}" if self.losses else ""
         return (
             f"{self.title}  {self.done}/{self.total}{loss}  {rate:.1f} pictures/s  "
             f"{left // 60}:{left % 60:02d} left"
         )
+
+
+class Pace:
+    """How fast an epoch goes, on this rank; with pictures of all ranks."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.pictures = 0
+        self.waited = 0.0
+        self.began = time.monotonic()
+
+    def waiting(self, batches: Iterable) -> Iterator:
+        """The batches; measures how long each takes to come."""
+        batches = iter(batches)
+        while True:
+            asked = time.monotonic()
+            batch = next(batches, None)
+            self.waited += time.monotonic() - asked
+            if batch is None:
+                return
+            yield batch
+
+    def count(self, pictures: int) -> None:
+        self.pictures += pictures
+
+    def figures(self) -> dict[str, float]:
+        """Pictures a second, the share of time spent waiting for data, the highest memory in GB."""
+        seconds = max(1e-9, time.monotonic() - self.began)
+        return {
+            "pictures_per_second": round(self.pictures / seconds, 2),
+            "data_wait": round(self.waited / seconds, 4),
+            "memory_gb": round(highest_memory(self.device), 3),
+        }
+
+
+def highest_memory(device: torch.device) -> float:
+    """GB that this process has used at most: of the GPU, or of the machine."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_reserved(device) / 1e9
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
 
 
 class Averages:
@@ -138,13 +189,27 @@ class Averages:
         means = distributed.average(self.sums / self.steps)
         return dict(zip(self.names, means.tolist(), strict=True))
 
+    def state_dict(self) -> dict[str, Any]:
+        """Sums of all ranks; every rank must call it."""
+        sums = torch.zeros(0) if self.sums is None else self.sums
+        sums = distributed.gather_rows(sums[None])
+        return {"names": self.names, "steps": self.steps, "sums": sums}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes the row of this rank; their mean where there were other ranks."""
+        self.names, self.steps = list(state["names"]), state["steps"]
+        if self.steps:
+            sums = state["sums"]
+            same = len(sums) == distributed.world_size()
+            self.sums = sums[distributed.rank()] if same else sums.mean(0)
+
 
 def start_log(path: Path, first_epoch: int) -> None:
     """Keeps the lines of the epochs before `first_epoch`, which a resumed run goes on from."""
     if path.exists():
         lines = path.read_text(encoding="utf-8").splitlines()
         kept = [line for line in lines if _epoch_of(line) < first_epoch]
-        path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        write_text(path, "".join(f"{line}\n" for line in kept))
 
 
 def _epoch_of(line: str) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 
@@ -69,7 +69,10 @@ class Schedule:
             group["lr"] = group["base_lr"] * factor
 
 
-def clip_gradients(model: nn.Module, max_norm: float) -> None:
-    """Scales the gradient down to this norm over all parameters; 0 leaves it."""
-    if max_norm > 0:
-        torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm)
+def clip_gradients(model: nn.Module, max_norm: float) -> Tensor:
+    """Scales the gradient down to this norm over all parameters; 0 leaves it.
+
+    Returns:
+        () the norm before.
+    """
+    return torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm or math.inf)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,40 +12,69 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from grouppose.checkpoints import load_weights, read_checkpoint, write_checkpoint
-from grouppose.errors import InputError
-from util import distributed
+from grouppose.checkpoints import load_weights, read_checkpoint
+from grouppose.errors import InputError, UserError
+from util import distributed, sharding
 from util.ema import ModelEma
+from util.log import Averages, logger
 
 
 @dataclass
 class TrainingState:
-    """What changes while a run trains. The schedule is not here: it follows from the epoch.
+    """What changes while a run trains. The schedule is not here: it follows from the step.
 
     Attributes:
         model: without DistributedDataParallel.
+        step_size: pictures of a step of all ranks.
         epoch: finished epochs.
+        step: finished steps of the epoch after them.
         minutes: spent so far, before and after resuming.
         best: highest AP of the weights ("regular") and of their average ("ema").
+        stale: evaluations since the last of these.
+        averages: losses of the epoch so far, of this rank.
+        skipped: steps of the epoch so far whose loss or gradient was not finite.
+        bad_in_a_row: the last steps that were such.
+        reshuffles: of the epoch's data, see `TrainBatches`.
+        rollbacks: times that training diverged and went back to a checkpoint.
+        unreadable: ids of pictures that could not be read.
     """
 
     model: nn.Module
     optimizer: Optimizer
     scaler: torch.amp.GradScaler
     ema: ModelEma | None = None
+    step_size: int = 1
     epoch: int = 0
+    step: int = 0
     minutes: float = 0.0
     best: dict[str, float] = field(default_factory=dict)
+    stale: int = 0
+    averages: Averages = field(default_factory=Averages)
+    skipped: int = 0
+    bad_in_a_row: int = 0
+    reshuffles: list[tuple[int, int]] = field(default_factory=list)
+    rollbacks: int = 0
+    unreadable: list[int] = field(default_factory=list)
+
+    def start_epoch(self) -> None:
+        """Counts an epoch as finished."""
+        self.epoch, self.step, self.skipped = self.epoch + 1, 0, 0
+        self.averages, self.reshuffles = Averages(), []
+
+    def is_finite(self) -> bool:
+        """Whether every weight is a number; the same on all ranks."""
+        own = sharding.local(self.model.state_dict().values())
+        finite = all(bool(torch.isfinite(tensor).all()) for tensor in own)
+        return bool(distributed.exchange([float(finite)]).all())
 
     def state_dict(self) -> dict[str, Any]:
         """Tensors and plain containers; every rank must call it, for its random state."""
         state = {
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "model": sharding.gathered(self.model.state_dict()),
+            "optimizer": sharding.gathered(self.optimizer.state_dict()),
             "scaler": self.scaler.state_dict(),
-            "epoch": self.epoch,
-            "minutes": self.minutes,
-            "best": dict(self.best),
+            **{name: getattr(self, name) for name in _PLAIN},
+            "averages": self.averages.state_dict(),
             "rng": {name: distributed.gather_rows(row[None]) for name, row in _rng().items()},
         }
         if self.ema is not None:
@@ -61,19 +91,46 @@ class TrainingState:
                 f"{path} holds weights but no {', '.join(missing)}, so training cannot go on from "
                 "it; start from its weights with --pretrain_model_path"
             )
+        try:
+            self._load(state, path)
+        except _MISFITS as error:
+            if isinstance(error, UserError):
+                raise
+            raise InputError(
+                f"{path} holds something else than a run's state ({error}); start from its weights "
+                "with --pretrain_model_path"
+            ) from error
+
+    def _load(self, state: Mapping[str, Any], path: str | Path) -> None:
         load_into(self.model, state["model"], path)
         self._load_optimizer(state["optimizer"], path)
         if state["scaler"]:  # empty where the earlier run did not scale
             self.scaler.load_state_dict(state["scaler"])
         if self.ema is not None:
             self.ema.load_state_dict(state["ema"])
-        self.epoch, self.minutes, self.best = state["epoch"], state["minutes"], dict(state["best"])
+        for name in _PLAIN:
+            if name in state and name != "step_size":
+                setattr(self, name, copy.copy(state[name]))
+        self.averages = Averages()
+        if "averages" in state:
+            self.averages.load_state_dict(state["averages"])
+        self._fit_step(state.get("step_size", self.step_size))
         _set_rng(state["rng"])
+
+    def _fit_step(self, before: int) -> None:
+        """Where the epoch stands, if steps had another number of pictures before."""
+        if self.step and before != self.step_size:
+            logger.warning(
+                f"steps of {self.step_size} pictures follow on steps of {before}: the rest of the "
+                "epoch has another order than it would have had"
+            )
+            self.step = self.step * before // self.step_size
+            self.reshuffles = []
 
     def _load_optimizer(self, state: dict[str, Any], path: str | Path) -> None:
         base_rates = [group["base_lr"] for group in self.optimizer.param_groups]
         try:
-            self.optimizer.load_state_dict(state)
+            self.optimizer.load_state_dict(sharding.like_parameters(state, self.optimizer))
         except ValueError as error:
             raise InputError(
                 f"{path}: its optimizer has other parameter groups ({error}); resume with the "
@@ -81,6 +138,29 @@ class TrainingState:
             ) from error
         for group, rate in zip(self.optimizer.param_groups, base_rates, strict=True):
             group["base_lr"] = rate  # the config's, which may have changed
+
+
+_MISFITS = (  # what loading something else raises
+    TypeError,
+    LookupError,
+    ValueError,
+    AttributeError,
+    ArithmeticError,
+    RuntimeError,
+)
+_PLAIN = (  # attributes that checkpoints hold as they are
+    "step_size",
+    "epoch",
+    "step",
+    "minutes",
+    "best",
+    "stale",
+    "skipped",
+    "bad_in_a_row",
+    "reshuffles",
+    "rollbacks",
+    "unreadable",
+)
 
 
 def _rng() -> dict[str, Tensor]:
@@ -99,35 +179,6 @@ def _set_rng(states: Mapping[str, Tensor]) -> None:
     for name, set_state in setters.items():
         if name in states and distributed.rank() < len(states[name]):
             set_state(states[name][distributed.rank()].clone())
-
-
-def save_checkpoints(
-    folder: Path, state: TrainingState, settings: Mapping[str, Any], improved: Mapping[str, bool]
-) -> None:
-    """Writes checkpoint.pth after an epoch, and copies to keep; every rank must call it.
-
-    Kept are every save_checkpoint_interval-th epoch, the last one before each drop of the rate and
-    the best so far.
-
-    Args:
-        improved: whether "regular" or "ema" has a new best.
-    """
-    content = {**state.state_dict(), "settings": {**settings, **state.model.settings}}
-    if not distributed.is_main():
-        return
-    names = ["checkpoint.pth"]
-    due = state.epoch % settings["save_checkpoint_interval"] == 0
-    drops = settings["lr_schedule"] == "step" and state.epoch % settings["lr_drop"] == 0
-    if due or drops:
-        names.append(f"checkpoint{state.epoch - 1:04}.pth")
-    if improved.get("regular"):
-        names.append("checkpoint_best_regular.pth")
-    for name in names:
-        write_checkpoint(folder / name, content)
-    if improved.get("ema") and state.ema is not None:
-        keep = {key: content[key] for key in ("settings", "epoch", "best")}
-        average = {**keep, "model": state.ema.module.state_dict()}
-        write_checkpoint(folder / "checkpoint_best_ema.pth", average)
 
 
 def load_pretrained(model: nn.Module, path: str | Path, ignored: list[str]) -> None:
@@ -151,6 +202,6 @@ def load_pretrained(model: nn.Module, path: str | Path, ignored: list[str]) -> N
 def load_into(model: nn.Module, weights: Mapping[str, Tensor], path: str | Path) -> None:
     """Loads weights that were read from `path`, which error messages name."""
     try:
-        load_weights(model, weights)
+        load_weights(model, sharding.like_model(weights, model))
     except InputError as error:
         raise InputError(str(error).replace("the state dict", str(path), 1)) from None

@@ -33,8 +33,8 @@ MODELS = {
 
 def family(name: str) -> Family:
     """The family of that name."""
-    if name not in MODELS:
-        raise SettingNameError(f"no model {name!r}; {nearest(name, MODELS)}")
+    if not isinstance(name, str) or name not in MODELS:
+        raise SettingNameError(f"no model {name!r}; {nearest(str(name), MODELS)}")
     return MODELS[name]
 
 

@@ -137,3 +137,16 @@ def test_collate_pads_and_keeps_targets(folder):
     assert not images[0, :, 64:].any() and padding[0, 64:].all() and not padding[0, :64].any()
     assert padding[1, :, 64:].all() and not padding[1, :, :64].any()
     assert [t["image_id"].item() for t in targets] == [5, 9]
+
+
+def test_training_takes_the_next_picture_for_one_that_cannot_be_read(folder):
+    (folder / "images/train2017/005.png").write_bytes(b"no picture")
+    dataset = build_dataset("train", settings(folder))
+    image, target = dataset[0]
+    ((image_id, why),) = target.pop("unreadable")
+    assert image_id == 5 and "005.png cannot be read as a picture" in why
+    assert same((image, target), dataset[1])
+    assert "unreadable" not in dataset[1][1]
+    (folder / "images/train2017/009.png").unlink()
+    with pytest.raises(InputError, match="2 pictures in a row cannot be read, the first: .*no pic"):
+        dataset[1]

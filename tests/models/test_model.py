@@ -234,3 +234,13 @@ def test_one_compiled_model_takes_any_size():
             for batch, height, width in ((2, 96, 80), (4, 77, 128), (5, 150, 101)):
                 images = torch.randint(0, 256, (batch, 3, height, width), dtype=torch.uint8)
                 torch.testing.assert_close(compiled(images), model(images))
+
+
+def test_offsets_that_overflow_give_places_and_no_nan():
+    """A position that may not propose lies at +inf, which -inf must not meet."""
+    model = small(num_queries=85)  # all positions of 64 x 64 pixels
+    with torch.no_grad():
+        model.transformer.enc_pose_embed.layers[-1].bias.fill_(-torch.inf)
+    outputs = model.train()(torch.zeros(1, 3, 64, 64))
+    assert (outputs["interm_outputs"]["pred_keypoints"] == 0).all()
+    assert outputs["pred_keypoints"].isfinite().all()

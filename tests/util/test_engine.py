@@ -4,9 +4,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from grouppose.errors import InputError
 from util import engine
 from util.ema import ModelEma
 from util.optim import Schedule
+from util.state import TrainingState
 
 CPU = torch.device("cpu")
 SETTINGS = {"lr_schedule": "step", "lr_drop": 1, "warmup_steps": 0, "epochs": 2}
@@ -32,47 +34,48 @@ class Distance(nn.Module):
         return 3 * losses["loss_a"]
 
 
-class Batches(list):
-    """A list with what a loader knows."""
-
-    batch_sampler = [[0], [1]]
-
-
 def batch(value: float, wanted: float) -> tuple:
     target = {"y": torch.tensor(wanted), "labels": torch.ones(1), "image_id": 1}
     return torch.full((1, 3, 2, 2), value), torch.zeros(1, 2, 2, dtype=torch.bool), [target]
 
 
-def train(model: Line, batches: Batches, **changes) -> dict[str, float]:
-    optimizer = torch.optim.SGD([{"params": [model.w], "base_lr": 0.1}])
-    arguments = {
-        "epoch": 0,
-        "device": CPU,
-        "precision": None,
-        "clip_max_norm": 0.0,
-    }
-    return engine.train_one_epoch(
-        model,
+def start(model: Line, **changes) -> TrainingState:
+    optimizer = torch.optim.SGD([{"params": list(model.parameters()), "base_lr": 0.1}])
+    scaler = torch.amp.GradScaler("cpu", enabled=False)
+    return TrainingState(model, optimizer, scaler, **changes)
+
+
+def train(state: TrainingState, batches: list, after_step=lambda _: None, **changes) -> dict:
+    arguments = {"device": CPU, "precision": None, "clip_max_norm": 0.0}
+    means, pace = engine.train_one_epoch(
+        state.model,
         Distance(),
         batches,
-        optimizer,
+        state,
         Schedule(SETTINGS, steps_per_epoch=2),
-        torch.amp.GradScaler("cpu", enabled=False),
+        after_step,
         **{**arguments, **changes},
     )
+    assert pace.keys() == {"pictures_per_second", "data_wait", "memory_gb"}
+    return means
 
 
 def test_an_epoch_by_hand():
-    model = Line()
-    means = train(model, Batches([batch(1.0, 0.0), batch(2.0, 1.0)]))
+    model, steps = Line(), []
+    state = start(model)
+    means = train(state, [batch(1.0, 0.0), batch(2.0, 1.0)], steps.append)
     # loss 2, gradient 3: w = 1.7; then 1.7 * 2 - 1 = 2.4, gradient 6: w = 1.1
     assert model.w.item() == pytest.approx(1.1)
     assert means == pytest.approx({"loss": 3 * 2.2, "loss_a": 2.2})
+    assert [step.values["loss_a"] for step in steps] == pytest.approx([2.0, 2.4])
+    assert [step.gradient_norm for step in steps] == pytest.approx([3.0, 6.0])
+    assert all(step.good and step.stop == 0 for step in steps)
+    assert state.step == 2
 
 
 def test_a_step_of_two_batches_by_hand():
     model = Line()
-    means = train(model, Batches([batch(1.0, 0.0), batch(2.0, 1.0)]), accumulate=2)
+    means = train(start(model), [batch(1.0, 0.0), batch(2.0, 1.0)], accumulate=2)
     # the losses are halves of 2 and 3, the gradient is the mean of 3 and 6
     assert model.w.item() == pytest.approx(2 - 0.45)
     assert means == pytest.approx({"loss": 3 * 2.5, "loss_a": 2.5})
@@ -80,23 +83,72 @@ def test_a_step_of_two_batches_by_hand():
 
 def test_clipping_and_the_drop_of_the_rate_by_hand():
     model = Line()
-    train(model, Batches([batch(1.0, 0.0)]), epoch=1, clip_max_norm=0.5)
+    train(start(model, epoch=1), [batch(1.0, 0.0)], clip_max_norm=0.5)
     assert model.w.item() == pytest.approx(2 - 0.01 * 0.5)  # the rate fell to a tenth
 
 
 def test_average_of_weights_follows_every_step():
     model = Line()
     ema = ModelEma(model, decay=0.5)
-    train(model, Batches([batch(1.0, 0.0), batch(2.0, 1.0)]), ema=ema)
+    train(start(model, ema=ema), [batch(1.0, 0.0), batch(2.0, 1.0)])
     assert ema.module.w.item() == pytest.approx((1.7 + 1.1) / 2)
 
 
-def test_a_loss_that_is_not_finite_stops_and_leaves_the_weights():
-    model = Line()
-    message = r"diverged in epoch 0, step 0: loss = nan, loss_a = nan; .* lower lr"
-    with pytest.raises(engine.NonFiniteLossError, match=message):
-        train(model, Batches([batch(1.0, float("nan"))]))
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
+def test_a_step_that_is_not_finite_is_left_out(wrong):
+    model, steps = Line(), []
+    ema = ModelEma(model, decay=0.5)
+    state = start(model, ema=ema)
+    means = train(state, [batch(1.0, wrong), batch(2.0, 1.0)], steps.append)
+    assert [step.good for step in steps] == [False, True]
+    assert model.w.item() == pytest.approx(2 - 0.1 * 6)  # as if the first had not been
+    assert ema.module.w.item() == pytest.approx(1.4)
+    assert means == pytest.approx({"loss": 9.0, "loss_a": 3.0})
+    assert state.step == 2
+
+
+def test_a_gradient_that_is_not_finite_is_left_out():
+    class Root(Line):
+        def forward(self, images: Tensor, padding: None) -> dict[str, Tensor]:
+            return {"y": (self.w * images.float().mean((1, 2, 3))).sqrt()}
+
+    model, steps = Root(), []
+    train(start(model), [batch(0.0, 0.0)], steps.append)  # the slope of sqrt at 0, times 0
+    assert steps[0].values["loss"] == 0.0
+    assert not steps[0].good
     assert model.w.item() == 2.0
+
+
+def test_running_means_do_not_keep_a_bad_batch():
+    class Normed(Line):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm = nn.BatchNorm2d(3)
+
+        def forward(self, images: Tensor, padding: None) -> dict[str, Tensor]:
+            return super().forward(self.norm(images), padding)
+
+    model = Normed()
+    train(start(model), [batch(float("nan"), 0.0)])
+    assert model.norm.running_mean.tolist() == [0.0] * 3
+    assert int(model.norm.num_batches_tracked) == 0
+    train(start(model), [batch(10.0, 0.0)])
+    assert model.norm.running_mean.tolist() == pytest.approx([1.0] * 3)  # momentum 0.1
+
+
+def test_too_little_memory_is_explained():
+    class Greedy(Line):
+        def forward(self, images: Tensor, padding: None) -> dict[str, Tensor]:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    images, padding, target = batch(1.0, 0.0)
+    four = (images.expand(4, -1, 2, 2), padding.expand(4, -1, -1), target * 4)
+    message = (
+        r"out of memory: .* GB were in use in a step of 4 pictures padded to 2 x 2; what helps: "
+        r"--amp, --options use_checkpoint=True, or batch_size=2 accumulate=2$"
+    )
+    with pytest.raises(InputError, match=message):
+        train(start(Greedy()), [four])
 
 
 def test_outputs_are_float32_whatever_the_model_computes_in():
@@ -138,7 +190,11 @@ def test_predictions_come_in_the_order_of_the_data_set():
 
     images, padding = torch.zeros(1, 3, 2, 2), torch.zeros(1, 2, 2, dtype=torch.bool)
     shuffled = [(images, padding, [target(image_id)]) for image_id in (9, 7, 5)]
-    batches = Batches(shuffled)
+
+    class Loader(list):
+        pass
+
+    batches = Loader(shuffled)
     batches.dataset = dataset
 
     def postprocess(outputs: dict, sizes: Tensor) -> list[dict[str, Tensor]]:

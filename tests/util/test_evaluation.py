@@ -11,10 +11,12 @@ import grouppose
 import main
 from grouppose.inference.cli import main as cli
 from tests.datasets.sets import contents, person, write_custom
-from tests.util.tiny import OPTIONS, one_thread, write_coco  # noqa: F401 - a fixture
+from tests.util.tiny import OPTIONS, write_coco
 
 DEMO = str(Path(main.__file__).parent / "config" / "demo.py")
 NAMES = ["L_Ear", "R_Ear", "tail"]
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -86,3 +86,52 @@ def test_workers_fit_the_cores(monkeypatch, cores, processes, workers):
     monkeypatch.setattr(loading.os, "sched_getaffinity", lambda _: range(cores), raising=False)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
     assert loading.default_workers() == workers
+
+
+def flat(batches) -> list[int]:
+    return [i for batch in batches for i in batch]
+
+
+@pytest.mark.parametrize("aspects", [None, np.array([0.5, 1.0, 2.0] * 8)])
+def test_an_epoch_goes_on_where_it_stood(aspects):
+    batches = TrainBatches(24, 2, seed=0, accumulate=2, aspects=aspects)
+    whole = list(batches)
+    batches.first_step = 4
+    assert list(batches) == whole[8:]
+    assert len(batches) == len(whole)  # of the epoch, whatever is done of it
+    batches.first_step = 6
+    assert list(batches) == []
+
+
+@pytest.mark.parametrize("aspects", [None, np.array([0.5, 2.0] * 12)])
+def test_after_going_back_the_rest_comes_in_another_order(aspects):
+    batches = TrainBatches(24, 2, seed=0, aspects=aspects)
+    before = flat(batches)
+    batches.reshuffles = [(3, 1)]
+    after = flat(batches)
+    assert after[:6] == before[:6]  # three steps were done
+    assert after[6:] != before[6:] and sorted(after) == sorted(before)
+    batches.reshuffles = [(3, 2)]  # the second time it went back to the same place
+    again = flat(batches)
+    assert again[:6] == before[:6] and again[6:] not in (before[6:], after[6:])
+    batches.reshuffles = [(3, 1), (8, 2)]
+    assert flat(batches)[:16] == after[:16] and flat(batches)[16:] != after[16:]
+    if aspects is not None:
+        assert all(len({aspects[i] for i in batch}) == 1 for batch in batches)
+
+
+def test_a_worker_that_the_system_killed_is_explained():
+    def broken(message: str):
+        yield 1
+        raise RuntimeError(message)
+
+    killed = "DataLoader worker (pid 12) is killed by signal: Killed. "
+    message = r"ended by the system \(killed by signal: Killed\): most likely the memory .* is full"
+    with pytest.raises(InputError, match=message):
+        list(loading.from_workers(broken(killed)))
+    exited = "DataLoader worker (pid(s) 12) exited unexpectedly"
+    with pytest.raises(InputError, match=r"ended by the system \(exited\)"):
+        list(loading.from_workers(broken(exited)))
+    with pytest.raises(RuntimeError, match="^shapes$"):
+        list(loading.from_workers(broken("shapes")))
+    assert list(loading.from_workers([1, 2])) == [1, 2]

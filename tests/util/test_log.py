@@ -2,6 +2,7 @@ import json
 import logging
 
 import pytest
+import torch
 
 from util import log
 
@@ -84,3 +85,40 @@ def test_console_and_file_get_the_lines_of_rank_0(tmp_path, capsys, monkeypatch)
     monkeypatch.delenv("RANK")
     log.set_up()
     assert log.logger.level == logging.INFO
+
+
+def test_averages_go_on_from_their_state():
+    averages, other = log.Averages(), log.Averages()
+    averages.add({"loss": 1.0, "loss_ce": 0.5})
+    other.load_state_dict(averages.state_dict())
+    other.add({"loss": 3.0, "loss_ce": 1.0})
+    assert other.means() == {"loss": 2.0, "loss_ce": 0.75}
+    other.load_state_dict(log.Averages().state_dict())
+    assert other.state_dict()["steps"] == 0
+    rows = {"names": ["loss"], "steps": 4, "sums": torch.tensor([[4.0], [8.0]])}
+    averages.load_state_dict(rows)  # of two ranks, on one
+    assert averages.means() == {"loss": 1.5}
+
+
+def test_pace_of_an_epoch(clock):
+    pace = log.Pace(torch.device("cpu"))
+
+    def slow():
+        for i in range(2):
+            clock[0] += 3  # to read it
+            yield i
+
+    for _ in pace.waiting(slow()):
+        clock[0] += 1  # to compute
+        pace.count(4)
+    figures = pace.figures()
+    assert figures["pictures_per_second"] == 1.0
+    assert figures["data_wait"] == 0.75
+    assert 0.01 < figures["memory_gb"] < 1000
+
+
+def test_progress_of_a_resumed_epoch_counts_its_own_rate(clock):
+    progress = log.Progress(total=100, title="epoch 3", done=60)
+    clock[0] += 10
+    progress.step(20)
+    assert progress.line() == "epoch 3  80/100  2.0 pictures/s  0:10 left"

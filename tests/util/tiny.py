@@ -6,8 +6,6 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pytest
-import torch
 from PIL import Image
 
 from grouppose.skeleton import COCO
@@ -27,22 +25,15 @@ OPTIONS = [
     f"data_aug_scales2_resize={SIZE}",
     f"data_aug_scales2_crop=48,{SIZE}",
     "batch_size=2",
+    "recipe_batch=2",
     "eval_batch_size=2",
     "epochs=2",
     "eval_every=1",
     "lr_schedule=step",
     "lr_drop=1",
     "warmup_steps=0",
+    "tensorboard=False",
 ]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Sums do not depend on the number of threads then, and small runs are faster."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def person(annotation_id: int, image_id: int, rng: np.random.Generator) -> dict:

@@ -19,6 +19,7 @@ from grouppose.models.grouppose.proposals import Selected, centre_logits, gather
 
 _MEAN = (0.485, 0.456, 0.406)  # ImageNet, RGB in [0, 1]
 _STD = (0.229, 0.224, 0.225)
+_BORDER = 1e4  # in logit space; stands for +inf
 _PRIOR = 0.01  # share of queries that start as people (focal loss, section 4.1)
 
 
@@ -72,7 +73,10 @@ class Transformer(nn.Module):
         indices = scores.amax(-1).topk(self.num_queries, dim=1).indices
         chosen = gather(features, indices)
         offsets = in_float32(self.enc_pose_embed, chosen).unflatten(-1, (-1, 2))
-        keypoints = (gather(centre, indices)[:, :, None] + offsets).sigmoid()
+        # Positions that may not propose are at +inf; with an offset that overflowed to -inf their
+        # sum would be no number. The sigmoid of _BORDER is 1 already.
+        centres = gather(centre, indices).clamp(max=_BORDER)
+        keypoints = (centres[:, :, None] + offsets).sigmoid()
         return Selected(gather(scores, indices), chosen, keypoints, indices)
 
     def queries(self, selected: Selected) -> Tensor:

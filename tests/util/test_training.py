@@ -1,0 +1,200 @@
+"""Runs that meet with something: whatever it is, they end as one left in peace or say why."""
+
+import argparse
+import os
+import signal
+
+import pytest
+import torch
+
+import main
+from tests.util import killing
+from tests.util.tiny import OPTIONS, write_coco
+from util import engine, session
+from util.session import resumed_from
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+SAVING = ("save_steps=1", "use_ema=true", "dropout=0.1", "lr=5e-4")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """8 training pictures: 4 steps an epoch."""
+    return write_coco(tmp_path_factory.mktemp("data") / "coco", train=8)
+
+
+@pytest.fixture(scope="module")
+def peace(data, tmp_path_factory):
+    """What a run of two epochs becomes when nothing happens."""
+    folder = tmp_path_factory.mktemp("peace")
+    assert main.main(command(data, folder)) == 0
+    return killing.outcome(folder)
+
+
+def command(data, folder, *extra, options=()):
+    line = ["-c", killing.DEMO, "--dataset_file", "coco", "--coco_path", str(data)]
+    line += ["--device", "cpu", "--num_workers", "0", "--output_dir", str(folder), *extra]
+    return [*line, "--options", *OPTIONS, *SAVING, *options]
+
+
+@pytest.fixture
+def during(monkeypatch):
+    """Makes something happen to the weighted sum of the losses, by the number of its step."""
+    build, calls = main.build_run, []
+
+    def happen(action):
+        def build_run(*arguments):
+            run = build(*arguments)
+            total = run.criterion.total
+
+            def changed(losses):
+                calls.append(len(calls))
+                value = action(len(calls) - 1)
+                return total(losses) * (1.0 if value is None else value)
+
+            run.criterion.total = changed
+            return run
+
+        monkeypatch.setattr(main, "build_run", build_run)
+        return calls
+
+    return happen
+
+
+def stop(_=None):
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_a_run_that_was_asked_to_stop_goes_on_from_its_step(data, peace, tmp_path, during, capsys):
+    during(lambda step: stop() if step == 2 else None)
+    options = ("save_steps=0",)
+    assert main.main(command(data, tmp_path, options=options)) == 128 + signal.SIGTERM
+    message = "stopped by signal 15 in epoch 0 after step 3; the same command with --auto_resume"
+    assert message in capsys.readouterr().err
+    assert main.main(command(data, tmp_path, "--auto_resume", options=options)) == 0
+    assert killing.differences(peace, killing.outcome(tmp_path)) == []
+
+
+def test_a_run_stopped_in_evaluation_goes_on_from_there(
+    data, peace, tmp_path, monkeypatch, during, capsys
+):
+    predict = engine.predict
+
+    def stopped(model, postprocess, *others):
+        return predict(model, lambda *a: stop() or postprocess(*a), *others)
+
+    monkeypatch.setattr(engine, "predict", stopped)
+    options = ("save_steps=0",)
+    assert main.main(command(data, tmp_path, options=options)) == 143
+    assert "in epoch 0 after step 4" in capsys.readouterr().err
+    monkeypatch.setattr(engine, "predict", predict)
+    steps = during(lambda _: None)
+    assert main.main(command(data, tmp_path, "--auto_resume", options=options)) == 0
+    assert len(steps) == 4  # of the second epoch alone
+    assert killing.differences(peace, killing.outcome(tmp_path)) == []
+
+
+def test_divergence_goes_back_and_takes_another_way(data, peace, tmp_path, during, capsys):
+    steps = during(lambda step: float("nan") if step in (2, 3) else None)
+    options = ("max_bad_steps=2",)
+    assert main.main(command(data, tmp_path, options=options)) == 0
+    assert len(steps) == 4 + 2 + 4  # steps 2 and 3 were done again
+    out = capsys.readouterr().out
+    assert "epoch 0, step 2: loss = nan; the step is left out (1 in a row)" in out
+    assert "2 steps in a row, the last with loss = nan; going back to epoch 0, step 2 with" in out
+    state = torch.load(tmp_path / "checkpoint.pth", weights_only=True)
+    assert (state["rollbacks"], state["epoch"], state["step"]) == (1, 2, 0)
+    assert all(value.isfinite().all() for value in state["model"].values())
+    assert len(list((tmp_path / "bad_steps").iterdir())) == 2
+    other = killing.outcome(tmp_path)
+    assert killing.differences(peace["state"]["model"], other["state"]["model"]) != []
+
+
+def test_a_step_that_was_left_out_is_counted_in_the_log(data, tmp_path, during):
+    during(lambda step: float("inf") if step == 1 else None)
+    assert main.main(command(data, tmp_path)) == 0
+    log = killing.outcome(tmp_path)["log"]
+    assert [entry["skipped_steps"] for entry in log] == [1, 0]
+    assert all(0 < entry["train_loss"] < 1e4 for entry in log)
+
+
+@pytest.mark.parametrize(
+    ("first", "options", "message"),
+    [
+        (0, ("save_steps=0",), "training diverged before a first checkpoint: 2 steps in a row"),
+        (1, ("max_rollbacks=2",), "training diverged after 2 returns: 2 steps in a row"),
+    ],
+)
+def test_divergence_that_does_not_end_is_an_error(
+    data, tmp_path, during, capsys, first, options, message
+):
+    during(lambda step: float("nan") if step >= first else None)
+    assert main.main(command(data, tmp_path, options=("max_bad_steps=2", *options))) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {message}") and error.count("\n") == 1
+    assert "lower lr" in error
+
+
+def test_training_goes_on_without_a_picture(tmp_path, capsys):
+    data = write_coco(tmp_path / "coco")
+    picture = data / "images" / "train2017" / "000000000030.png"
+    picture.write_bytes(picture.read_bytes()[:200])
+    assert main.main(command(data, tmp_path / "run")) == 0
+    out = capsys.readouterr().out
+    assert out.count("the next one is in its place (1 so far)") == 1
+    listed = (tmp_path / "run/unreadable.txt").read_text()
+    assert listed.startswith("30\t") and listed.count("\n") == 1
+    state = torch.load(tmp_path / "run/checkpoint.pth", weights_only=True)
+    assert state["unreadable"] == [30]
+
+
+def test_training_ends_when_it_gets_no_better(data, tmp_path, monkeypatch, capsys):
+    scores = iter([0.2, 0.5, 0.4, 0.5, 0.9])
+    monkeypatch.setattr(engine, "train_one_epoch", lambda *_, **__: ({"loss": 0.0}, {}))
+    monkeypatch.setattr(main, "evaluate", lambda *_: ({"AP": next(scores)}, [], []))
+    options = ("early_stop=2", "epochs=9", "draw_pictures=0", "use_ema=false")
+    assert main.main(command(data, tmp_path, options=options)) == 0
+    assert "early stop: 2 evaluations without a better AP" in capsys.readouterr().out
+    assert [entry["test_AP"] for entry in killing.outcome(tmp_path)["log"]] == [0.2, 0.5, 0.4, 0.5]
+
+
+def test_what_a_run_goes_on_from(tmp_path, monkeypatch):
+    def args(**changes) -> argparse.Namespace:
+        given = {"auto_resume": True, "eval": False, "resume": "a.pth", "output_dir": tmp_path}
+        return argparse.Namespace(**{**given, **changes})
+
+    assert resumed_from(args()) == "a.pth"  # nothing there yet
+    monkeypatch.setattr(session, "find_checkpoint", lambda folder: folder / "found.pth")
+    assert resumed_from(args()) == str(tmp_path / "found.pth")
+    assert resumed_from(args(auto_resume=False)) == "a.pth"
+    assert resumed_from(args(eval=True)) == "a.pth"
+    assert resumed_from(args(output_dir=tmp_path / "none", resume=None)) is None
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    assert resumed_from(args(auto_resume=False)) == str(tmp_path / "found.pth")
+
+
+def test_another_batch_than_the_recipes_is_pointed_out(monkeypatch):
+    lines = []
+    monkeypatch.setattr(session.logger, "warning", lines.append)
+    settings = {"lr": 1e-4, "lr_backbone": 1e-5, "recipe_batch": 16}
+    session._compare_batch({**settings, "batch_size": 4, "accumulate": 4})
+    assert lines == []
+    session._compare_batch({**settings, "batch_size": 2, "accumulate": 1})
+    session._compare_batch({**settings, "batch_size": 32, "accumulate": 1})
+    assert lines == [
+        "the effective batch is 2, the recipe's 16: set accumulate=8, or learning rates in "
+        "proportion (from the config's: lr=1.25e-05 lr_backbone=1.25e-06), and recipe_batch=2 when "
+        "done",
+        "the effective batch is 32, the recipe's 16: set learning rates in proportion (from the "
+        "config's: lr=0.0002 lr_backbone=2e-05), and recipe_batch=32 when done",
+    ]
+
+
+def test_an_epoch_goes_on_with_steps_of_another_size(data, tmp_path, during):
+    during(lambda step: stop() if step == 2 else None)  # 6 of 8 pictures are done
+    assert main.main(command(data, tmp_path, options=("save_steps=0",))) == 143
+    steps = during(lambda _: None)
+    steps.clear()
+    options = ("save_steps=0", "batch_size=1", "epochs=1")
+    assert main.main(command(data, tmp_path, "--auto_resume", options=options)) == 0
+    assert len(steps) == 2
