@@ -149,10 +149,17 @@ def test_a_video_streams_frame_by_frame(weights, tmp_path):
 def test_a_video_that_says_no_sensible_rate_has_the_usual_one(tmp_path, monkeypatch, said, rate):
     write_video(tmp_path / "a.mp4", count=1)
 
-    class Video(cv2.VideoCapture):
-        def get(self, key):
-            return said if key == cv2.CAP_PROP_FPS else super().get(key)
+    class Video:  # a subclass of OpenCV's would break Python's garbage collection
+        def __init__(self, *source):
+            self._video = opened(*source)
 
+        def __getattr__(self, name):
+            return getattr(self._video, name)
+
+        def get(self, key):
+            return said if key == cv2.CAP_PROP_FPS else self._video.get(key)
+
+    opened = cv2.VideoCapture
     monkeypatch.setattr(cv2, "VideoCapture", Video)
     (frame,) = frames(str(tmp_path / "a.mp4"))
     assert frame.rate == rate
