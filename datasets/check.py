@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -87,7 +88,7 @@ def _pictures(contents: Mapping, folder: Path) -> list[Finding]:
     labelled = {entry["image_id"] for entry in contents["annotations"]}
     listed = contents["images"]
     bar = tqdm(listed, "pictures", disable=not sys.stderr.isatty(), leave=False)
-    missing = [e["id"] for e in bar if not (folder / str(e.get("file_name"))).is_file()]
+    missing = [e["id"] for e in bar if not os.path.isfile(folder / str(e.get("file_name")))]
     return [
         Finding(f"pictures have no file in {folder}; complete it or correct file_name", missing),
         Finding(

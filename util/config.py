@@ -48,6 +48,7 @@ FIXED = {
 # Settings that may be None, and what they are otherwise.
 OPTIONAL = {"data_aug_scale_overlap": float, "pretrained_backbone": str}
 MEASURED = {"batch_size": "auto"}  # settings that may be a word instead of a number
+LIMIT = 1e300  # of numbers
 # Settings of a network that its weights do not depend on.
 TRAINING = ("pretrained_backbone", "use_checkpoint", "aux_loss", "dropout")
 
@@ -271,6 +272,8 @@ def _fit(name: str, value: Any, now: Any, place: str) -> Any:
 
 
 def _fit_type(name: str, value: Any, wanted: type, now: Any, place: str) -> Any:
+    if wanted is float and type(value) in (int, float) and not abs(value) < LIMIT:
+        raise InputError(f"{place}: {name} is too large for a number (now {now!r})")
     if wanted is float and type(value) is int:
         return float(value)
     if type(value) is not wanted:

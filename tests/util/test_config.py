@@ -147,6 +147,10 @@ def test_options_are_read_in_the_type_of_the_setting(option, name, value):
             "'HungarianMatcher' is supported; remove it",
         ),
         ("batch_size=0", InputError, "batch_size is 0, expected at least 1"),
+        ("lr=1e999", InputError, "--options lr=1e999: lr is too large for a number (now 0.0001)"),
+        (f"lr={10**400}", InputError, "lr is too large for a number"),
+        ("batch_size=automatic", SettingTypeError, "batch_size is a int (now 2), got str"),
+        ("sharding=ful", InputError, "sharding is 'ful'; did you mean 'full'?"),
         ("lr=-1", InputError, "lr is -1.0, expected at least 0"),
         ("nheads=7", InputError, "hidden_dim is 256, expected a multiple of nheads (7)"),
         (
