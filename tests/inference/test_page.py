@@ -18,6 +18,7 @@ pytest.importorskip("gradio", reason="the page needs gradio: pip install 'groupp
 sync_api = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
 
 FLAGS = ["--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+SETTLED = 1500  # milliseconds after which the page listens, and the slider asks no more
 PHONE = {"width": 360, "height": 740}
 
 
@@ -42,12 +43,13 @@ def browser():
 def page(browser, site):
     """The page, empty; at the end it must have asked nobody else and raised nothing."""
     opened = browser.new_page(viewport={"width": 1200, "height": 900})
-    opened.set_default_timeout(15_000)
+    opened.set_default_timeout(60_000)
     asked, errors = [], []
     opened.on("request", lambda request: asked.append(request.url))
     opened.on("pageerror", lambda error: errors.append(str(error)))
     opened.goto(site.url)
     opened.get_by_text("Nothing to show yet").wait_for()
+    opened.wait_for_timeout(SETTLED)
     yield opened
     opened.close()
     elsewhere = [url for url in asked if not url.startswith((site.url, "data:", "blob:"))]
@@ -75,6 +77,7 @@ def test_a_picture_is_drawn_and_listed_and_follows_the_threshold(page, tmp_path)
     assert len(content["annotations"]) == 6
     page.locator("#threshold input[type=number]").fill("1")
     page.get_by_text("Nobody").wait_for()
+    page.wait_for_timeout(SETTLED)
     page.get_by_role("button", name="Clear").first.click()
     page.get_by_text("Nothing to show yet").wait_for()
 
@@ -110,6 +113,7 @@ def test_the_keyboard_is_enough(page):
     slider.focus()
     page.keyboard.press("End")
     page.get_by_text("Nobody").wait_for()
+    page.wait_for_timeout(SETTLED)
     page.get_by_role("button", name="Click to upload or drop files").focus()
     with page.expect_file_chooser():
         page.keyboard.press("Enter")
@@ -118,6 +122,7 @@ def test_the_keyboard_is_enough(page):
 def test_the_camera_takes_a_picture(page):
     page.get_by_role("tab", name="Camera").click()
     page.get_by_text("Click to Access Webcam").click()
+    page.wait_for_function("document.querySelector('#camera video')?.videoWidth > 0")
     page.get_by_role("button", name="capture photo").click()
     page.get_by_text("6 people").wait_for()
 
