@@ -99,12 +99,30 @@ def _pictures(contents: Mapping, folder: Path) -> list[Finding]:
     ]
 
 
+# What can be wrong with an annotation, the worst first; {usual} is 3K.
+PROBLEMS = {
+    "length": "annotations have another number of values than {usual} in 'keypoints', or something "
+    "else than numbers; give x, y, v for every keypoint",
+    "twice": "annotation ids are used twice; give each its own",
+    "zero": "annotations have id 0, which COCO's tool scores as unmatched; count from 1",
+    "box": "annotations have no 'bbox' [x, y, width, height] of some size; training needs it, but "
+    "with --dataset_file custom, which takes the box around the keypoints",
+    "area": "annotations have an 'area' of 0 or no number there; their OKS is 0 wherever a "
+    "keypoint is not exact; give the area, leave the entry out, or read the set as "
+    "--dataset_file custom, which takes a share of the box",
+}
+NOTES = {
+    "count": "annotations have another 'num_keypoints' than keypoints with v > 0; evaluation goes "
+    "by it",
+    "outside": "annotations have visible keypoints outside the picture; training moves them to its "
+    "border",
+    "nobody": "annotations have no labelled keypoint; training leaves them out",
+}
+
+
 def _people(contents: Mapping, people: Sequence[Mapping], usual: int) -> list[Finding]:
     sizes = {entry["id"]: (entry.get("width"), entry.get("height")) for entry in contents["images"]}
-    found: dict[str, list[Any]] = {
-        name: []
-        for name in ("length", "nobody", "count", "outside", "area", "box", "zero", "twice")
-    }
+    found: dict[str, list[Any]] = {name: [] for name in (*PROBLEMS, *NOTES)}
     seen: set[int] = set()
     for entry in people:
         number, points = entry["id"], entry["keypoints"]
@@ -128,45 +146,10 @@ def _people(contents: Mapping, people: Sequence[Mapping], usual: int) -> list[Fi
             found["area"].append(number)
         if not _is_box(entry.get("bbox"), with_size=bool(visible)):
             found["box"].append(number)
+    texts = {**PROBLEMS, **NOTES}
     return [
-        Finding(
-            f"annotations have another number of values than {usual} in 'keypoints', or something "
-            "else than numbers; give x, y, v for every keypoint",
-            found["length"],
-        ),
-        Finding("annotation ids are used twice; give each its own", found["twice"]),
-        Finding(
-            "annotations have id 0, which COCO's tool scores as unmatched; count from 1",
-            found["zero"],
-        ),
-        Finding(
-            "annotations have no 'bbox' [x, y, width, height] of some size; training needs it, but "
-            "with --dataset_file custom, which takes the box around the keypoints",
-            found["box"],
-        ),
-        Finding(
-            "annotations have an 'area' of 0 or no number there; their OKS is 0 wherever a "
-            "keypoint is not exact; give the area, leave the entry out, or read the set as "
-            "--dataset_file custom, which takes a share of the box",
-            found["area"],
-        ),
-        Finding(
-            "annotations have another 'num_keypoints' than keypoints with v > 0; evaluation goes "
-            "by it",
-            found["count"],
-            serious=False,
-        ),
-        Finding(
-            "annotations have visible keypoints outside the picture; training moves them to its "
-            "border",
-            found["outside"],
-            serious=False,
-        ),
-        Finding(
-            "annotations have no labelled keypoint; training leaves them out",
-            found["nobody"],
-            serious=False,
-        ),
+        Finding(texts[name].format(usual=usual), ids, serious=name in PROBLEMS)
+        for name, ids in found.items()
     ]
 
 
