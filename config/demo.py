@@ -44,5 +44,4 @@ lr_schedule = "cosine"
 warmup_steps = 150
 eval_every = 1
 eval_batch_size = 8
-recipe_batch = 8
 save_checkpoint_interval = 100
