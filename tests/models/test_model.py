@@ -223,6 +223,7 @@ def test_model_overfits_one_picture():
     assert people["scores"][0] > 0.5
 
 
+@pytest.mark.no_cover  # tracing takes twice as long under coverage
 def test_one_compiled_model_takes_any_size():
     torch.compiler.reset()
     model = moved(small(dec_layers=1)).eval()
