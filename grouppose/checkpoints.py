@@ -306,7 +306,7 @@ def _save_safetensors(state: dict[str, Tensor], settings: Mapping[str, Any], pat
 
 def write_whole(path: Path, write: Callable[[Path], None]) -> None:
     """Calls `write` with another name, of the same ending, that becomes `path` if all went well."""
-    temporary = path.with_name(f".{os.getpid()}.part.{path.name}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part{path.suffix}")
     try:
         write(temporary)
         with open(temporary, "rb") as file:

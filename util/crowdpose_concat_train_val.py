@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from datasets.annotations import read_annotations
+from grouppose.checkpoints import write_whole
 from grouppose.errors import InputError, UserError
 
 PARTS = ("crowdpose_train.json", "crowdpose_val.json")
@@ -34,12 +34,7 @@ def concat(folder: Path) -> Path:
         joined[key] = train[key] + val[key]
         _require_unique([entry["id"] for entry in joined[key]], key)
     path = folder / "json" / JOINED
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        partial.write_text(json.dumps(joined), encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_whole(path, lambda partial: partial.write_text(json.dumps(joined), encoding="utf-8"))
     return path
 
 

@@ -19,6 +19,7 @@ from termcolor import colored
 from torch import Tensor
 from tqdm import tqdm
 
+from grouppose.checkpoints import write_whole
 from util import distributed
 
 logger = logging.getLogger("grouppose.train")
@@ -227,6 +228,4 @@ def append_log(path: Path, entry: dict[str, Any]) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Writes a whole file or none."""
-    partial = path.with_name(f".{path.name}.part")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, lambda partial: partial.write_text(text, encoding="utf-8"))

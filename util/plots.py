@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ import cv2
 import numpy as np
 import torch
 
+from grouppose.checkpoints import write_whole
 from grouppose.errors import InputError, MissingFileError, UserError
 from grouppose.inference.visualize import draw_grid, draw_poses
 from grouppose.skeleton import Skeleton
@@ -91,10 +91,7 @@ def plot_curves(log_files: Sequence[str | Path], out_path: str | Path) -> None:
     for axes, title in ((losses, "training loss"), (scores, "AP, %"), (rates, "learning rate")):
         _decorate(axes, title, len(runs) > 1 or axes is not rates)
     figure.suptitle("\n".join(f"{name}: {_summary(epochs)}" for name, epochs in runs.items()))
-    out_path = Path(out_path)
-    partial = out_path.with_name(f".{out_path.name}.{os.getpid()}.part")
-    figure.savefig(partial, format="png", dpi=130)
-    partial.replace(out_path)
+    write_whole(Path(out_path), lambda partial: figure.savefig(partial, format="png", dpi=130))
 
 
 def _names(log_files: Sequence[str | Path]) -> dict[str, Path]:
@@ -180,10 +177,7 @@ def save_prediction_grid(
     cells = [_cell(*sample, skeleton, threshold) for sample in samples]
     written, data = cv2.imencode(".png", draw_grid(cells, columns)[..., ::-1])
     assert written
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    partial.write_bytes(data.tobytes())
-    partial.replace(path)
+    write_whole(Path(path), lambda partial: partial.write_bytes(data.tobytes()))
 
 
 def _cell(

@@ -143,5 +143,5 @@ def _by_age(folder: Path) -> list[Path]:
 
 def remove_partial(folder: Path) -> None:
     """Removes what a killed run had begun to write."""
-    for path in (*folder.glob(".*.part"), folder / _NEXT):
+    for path in (*folder.glob(".*.part*"), folder / _NEXT):
         path.unlink(missing_ok=True)

@@ -4,7 +4,7 @@ import threading
 import pytest
 import torch
 
-from grouppose.checkpoints import read_checkpoint, write_checkpoint
+from grouppose.checkpoints import read_checkpoint, write_checkpoint, write_whole
 from grouppose.errors import InputError
 from util import saving
 from util.saving import CheckpointWriter, find_checkpoint, name_of, remove_partial
@@ -127,7 +127,16 @@ def test_a_full_disk_is_reported_and_leaves_the_old_files(three, monkeypatch):
 
 
 def test_what_a_killed_run_began_is_removed(three):
-    (three / ".checkpoint.pth.12.part").write_text("half")
+    def killed(temporary):
+        temporary.write_text("half")
+        os.link(temporary, three / "left")
+        begun.append(temporary)
+
+    begun = []
+    for name in ("checkpoint.pth", "config.py"):
+        write_whole(three / name, killed)
+        os.replace(three / "left", begun[-1])
     (three / ".checkpoint.next").write_text("half")
+    assert len(list(three.iterdir())) == 3 + 1 + 3
     remove_partial(three)
-    assert len(list(three.iterdir())) == 3
+    assert len(list(three.iterdir())) == 3 + 1
