@@ -24,8 +24,6 @@ if TYPE_CHECKING:  # imported inside functions, so that --help answers at once
 
     from util.session import Run
 
-PREDICTION_THRESHOLD = 0.3  # score from which people are drawn
-
 
 def read_settings(args: argparse.Namespace) -> Dict:
     """The config with the flags and options of the command line."""
@@ -152,7 +150,6 @@ def predict(args: argparse.Namespace) -> int:
         args.resume or args.pretrain_model_path,
         device=args.device or "auto",
         dtype="bfloat16" if args.amp else "float32",
-        threshold=PREDICTION_THRESHOLD,
     )
     return predict_into(predictor, args.predict, make_folder(args.output_dir), with_json=True)
 

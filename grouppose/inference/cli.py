@@ -107,6 +107,11 @@ def _weights(given: argparse.Namespace) -> tuple[str | Path, str]:
     return demo.WEIGHTS, demo.NOTE
 
 
+def _shared(given: argparse.Namespace) -> dict[str, Any]:
+    """What `predict` and `serve` both tell the predictor."""
+    return {name: getattr(given, name) for name in ("device", "dtype", "threshold", "size")}
+
+
 def run_serve(given: argparse.Namespace) -> int:
     """Serves the web page until it is stopped."""
     from grouppose.inference.predictor import Predictor
@@ -115,13 +120,7 @@ def run_serve(given: argparse.Namespace) -> int:
 
     limits = Limits(given.max_megabytes, given.max_megapixels, given.max_seconds, given.max_waiting)
     weights, note = _weights(given)
-    predictor = Predictor(
-        weights,
-        device=given.device,
-        dtype=given.dtype,
-        threshold=given.threshold,
-        size=given.size,
-    )
+    predictor = Predictor(weights, **_shared(given))
     serve(predictor, given.host, given.port, limits, note)
     return 0
 
@@ -132,10 +131,7 @@ def run_predict(given: argparse.Namespace) -> int:
 
     predictor = Predictor(
         _weights(given)[0],
-        device=given.device,
-        dtype=given.dtype,
-        threshold=given.threshold,
-        size=given.size,
+        **_shared(given),
         flip_test=given.flip_test,
         scales=given.scales,
         rescore=given.rescore,

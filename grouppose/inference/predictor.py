@@ -18,7 +18,7 @@ from grouppose.inference.results import Keypoints, Result
 from grouppose.inference.sources import Frame, frames
 from grouppose.inference.tracking import Tracker
 from grouppose.keypoints import suppress
-from grouppose.models import family, load_model
+from grouppose.models import family, known_settings, model_of
 from grouppose.pictures import resize_picture, resized_size
 from grouppose.skeleton import Skeleton, skeleton_of
 
@@ -88,8 +88,9 @@ class Predictor:
         if isinstance(weights, nn.Module):
             self.model = weights.to(self.device).eval()
         else:
-            stored = read_checkpoint(weights)["settings"]
-            self.model = load_model(weights, self.device).optimize_for_inference()
+            content = read_checkpoint(weights)
+            stored = content["settings"]
+            self.model = model_of(content, weights, self.device).optimize_for_inference()
         settings = getattr(self.model, "settings", None)
         if settings is None:
             raise InputError("the model has no settings; build it with grouppose.build_model")
@@ -110,9 +111,11 @@ class Predictor:
         self.batch_size, self.flip_test, self.suppress = batch_size, flip_test, suppress
         self.tracker, self.bgr = tracker, bgr
         self.failed: list[tuple[str, str]] = []
-        everybody = settings["num_queries"] * settings["num_classes"]
+        found = settings["num_queries"] * settings["num_classes"]
+        if rescore is not None:  # trained on so many, whose likeness to one another it looks at
+            found = stored.get("num_select", known_settings(settings["modelname"])["num_select"])
         self._postprocess = family(settings["modelname"]).postprocess(
-            num_select=everybody, skeleton=self.skeleton.to_dict()
+            num_select=found, skeleton=self.skeleton.to_dict()
         )
         self.categories = settings.get("categories", [])  # [id, name] of labels 1, 2, ...
         self._sigmas = torch.tensor(self.skeleton.sigmas)

@@ -120,7 +120,11 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> nn.Modul
     Settings come from the file (ours, or the command line that published files keep); what it
     does not say is read off the weights' shapes or has the published default.
     """
-    content = read_checkpoint(path)
+    return model_of(read_checkpoint(path), path, device)
+
+
+def model_of(content: Mapping[str, Any], path: str | Path, device: str | torch.device) -> nn.Module:
+    """`load_model` from what `read_checkpoint` gave; `path` is for messages."""
     settings = stored_settings(content)
     model = build_model(settings.pop("modelname"), **settings)
     try:
