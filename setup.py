@@ -18,9 +18,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-from setuptools import Extension, setup
-from setuptools.command.bdist_wheel import bdist_wheel
+from setuptools import Extension, __version__, setup
 from setuptools.command.build_ext import build_ext
+
+try:
+    from setuptools.command.bdist_wheel import bdist_wheel
+except ModuleNotFoundError:
+    sys.exit(
+        f"grouppose: the build found setuptools {__version__}, too old for pyproject.toml. Run\n"
+        '    pip install "setuptools>=77"\n'
+        "and install again."
+    )
 
 SOURCES = Path("grouppose/ops/csrc")
 DEFINES = ["-DTORCH_TARGET_VERSION=0x020b000000000000"]  # the stable ABI of torch 2.11

@@ -86,6 +86,19 @@ def test_without_torch_the_command_is_named(tree):
     assert "pip install --no-build-isolation ." in result.stderr
 
 
+def test_an_old_setuptools_is_named(tree):
+    """As a fresh virtual environment of Python 3.10 or 3.11 has it."""
+    commands = tree / "setuptools/command"
+    commands.mkdir(parents=True)
+    (tree / "setuptools/__init__.py").write_text("Extension = setup = None; __version__ = '65.5'\n")
+    (commands / "__init__.py").touch()
+    (commands / "build_ext.py").write_text("build_ext = object\n")
+    result = setup(tree, "build_ext", "--inplace", PYTHONPATH=str(tree))
+    assert result.returncode
+    assert "found setuptools 65.5, too old" in result.stderr
+    assert 'pip install "setuptools>=77"' in result.stderr and "Traceback" not in result.stderr
+
+
 def test_a_broken_compiler_does_not_fail_the_installation(tree):
     broken = tree / "broken"
     broken.write_text("#!/bin/sh\necho 'error: broken today' >&2\nexit 1\n")
