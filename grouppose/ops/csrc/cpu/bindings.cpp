@@ -1,4 +1,8 @@
 // The CPU kernels as PyTorch operators, on the stable ABI.
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 #include <algorithm>
 
 #include "../arguments.h"
@@ -61,6 +65,22 @@ Problem describe(const Inputs& in) {
   return p;
 }
 
+// A tensor to be filled, in huge pages where it is large. The C library returns large blocks to the
+// system, so that every call would have them mapped anew, page by page as they are first written.
+Tensor empty(const Tensor& x, std::vector<int64_t> sizes, ScalarType type) {
+  Tensor out = empty_like(x, std::move(sizes), type);
+#if defined(__linux__)
+  constexpr uintptr_t kHuge = uintptr_t(1) << 21;
+  const uintptr_t start = reinterpret_cast<uintptr_t>(out.mutable_data_ptr());
+  const uintptr_t stop = (start + out.numel() * out.element_size()) & -kHuge;
+  const uintptr_t first = (start + kHuge - 1) & -kHuge;
+  if (first + 4 * kHuge <= stop) {
+    madvise(reinterpret_cast<void*>(first), stop - first, MADV_HUGEPAGE);  // a hint: may be refused
+  }
+#endif
+  return out;
+}
+
 // Samples a position from which on each head of the value is copied first. The encoder has 16 at
 // four levels of four points, the decoder under 2.
 constexpr int64_t kReads = 4;
@@ -73,7 +93,7 @@ void parallel(int64_t count, int64_t grain, const F& f) {
 
 Tensor forward(const Inputs& in, int64_t variant) {
   const Kernels& run = kernels(variant);
-  Tensor out = empty_like(in.value, in.out_sizes(), in.value.scalar_type());
+  Tensor out = empty(in.value, in.out_sizes(), in.value.scalar_type());
   Problem p = describe(in);
   p.out = out.mutable_data_ptr();
   if (in.queries * in.levels * in.samples >= kReads * in.positions) {
@@ -97,9 +117,9 @@ struct Grads {
 // respect to the softmax where there is one, whose result goes to `shares`.
 Grads backward(const Inputs& in, const Problem& p, Gradients& g, const Kernels& run) {
   const ScalarType precise = in.precise();
-  Grads out{empty_like(in.value, in.value_sizes(), in.value.scalar_type()),
-            empty_like(in.value, in.point_sizes(), precise),
-            empty_like(in.value, in.weight_sizes(), precise)};
+  Grads out{empty(in.value, in.value_sizes(), in.value.scalar_type()),
+            empty(in.value, in.point_sizes(), precise),
+            empty(in.value, in.weight_sizes(), precise)};
   g.grad_value = out.value.mutable_data_ptr();
   g.grad_points = out.points.mutable_data_ptr();
   g.grad_weights = out.weights.mutable_data_ptr();
@@ -145,18 +165,18 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> msda_fused_backward(
   const Problem p = describe(in);
   const ScalarType type = in.points.scalar_type(), precise = in.precise();
   const Tensor grad_out = torch::stable::contiguous(grad);
-  const Tensor shares = empty_like(value, in.weight_sizes(), precise);
+  const Tensor shares = empty(value, in.weight_sizes(), precise);
   Gradients g{};
   g.grad_out = grad_out.const_data_ptr();
   g.softmax = shares.mutable_data_ptr();
   const Grads out = backward(in, p, g, run);
 
   const std::vector<int64_t> none = {0};
-  Tensor grad_reference = empty_like(value, with_reference ? in.reference_sizes() : none, precise);
+  Tensor grad_reference = empty(value, with_reference ? in.reference_sizes() : none, precise);
   Tensor grad_offsets = out.points, grad_logits = out.weights;
   if (type != precise) {
-    grad_offsets = empty_like(value, in.point_sizes(), type);
-    grad_logits = empty_like(value, in.weight_sizes(), type);
+    grad_offsets = empty(value, in.point_sizes(), type);
+    grad_logits = empty(value, in.weight_sizes(), type);
   }
   FusedGradients f{};
   f.reference = with_reference ? grad_reference.mutable_data_ptr() : nullptr;
