@@ -23,17 +23,19 @@ INLINE Vec<A, 4> sum_each(const Vec<A, N> (&v)[4]) {
 // of the output.
 template <int N, int R, class T>
 INLINE void scatter(const Plan<Acc<T>>& plan, int64_t begin, int64_t end, int64_t channel,
-                    const T* grad_out, Acc<T>* dots) {
+                    int64_t channels, const T* grad_out, Acc<T>* dots) {
   typedef Acc<T> A;
+  const intptr_t* from = plan.from;
+  const A* weights = plan.weight;
   Vec<A, N> grad[R];
   for (int r = 0; r < R; ++r) grad[r] = load<N>(grad_out + channel + r * N);
   for (int64_t j = begin; j < end; ++j) {
     const int64_t corner = corner_index(j, 0);
     Vec<A, N> products[4];
     for (int k = 0; k < 4; ++k) {
-      const A* row = reinterpret_cast<const A*>(plan.from[corner + k * kBlock]) + channel;
-      A* to = reinterpret_cast<A*>(plan.to[corner + k * kBlock]) + channel;
-      const A weight = plan.weight[corner + k * kBlock];
+      A* row = reinterpret_cast<A*>(from[corner + k * kBlock]) + channel;
+      A* to = row + channels;
+      const A weight = weights[corner + k * kBlock];
       products[k] = grad[0] * load<N>(row);
       for (int r = 1; r < R; ++r) products[k] += grad[r] * load<N>(row + r * N);
       for (int r = 0; r < R; ++r) store<N>(to + r * N, load<N>(to + r * N) + weight * grad[r]);
@@ -49,19 +51,19 @@ INLINE void scatter_all(const Plan<Acc<T>>& plan, int64_t begin, int64_t end, in
   constexpr int N = kLanes<Acc<T>>;
   int64_t c = 0;
   for (; c + 8 * N <= channels; c += 8 * N) {
-    scatter<N, 8, T>(plan, begin, end, c, grad_out, dots);
+    scatter<N, 8, T>(plan, begin, end, c, channels, grad_out, dots);
   }
   for (; c + 4 * N <= channels; c += 4 * N) {
-    scatter<N, 4, T>(plan, begin, end, c, grad_out, dots);
+    scatter<N, 4, T>(plan, begin, end, c, channels, grad_out, dots);
   }
   for (; c + 2 * N <= channels; c += 2 * N) {
-    scatter<N, 2, T>(plan, begin, end, c, grad_out, dots);
+    scatter<N, 2, T>(plan, begin, end, c, channels, grad_out, dots);
   }
-  for (; c + N <= channels; c += N) scatter<N, 1, T>(plan, begin, end, c, grad_out, dots);
+  for (; c + N <= channels; c += N) scatter<N, 1, T>(plan, begin, end, c, channels, grad_out, dots);
   if constexpr (N > 4) {
-    for (; c + 4 <= channels; c += 4) scatter<4, 1, T>(plan, begin, end, c, grad_out, dots);
+    for (; c + 4 <= channels; c += 4) scatter<4, 1, T>(plan, begin, end, c, channels, grad_out, dots);
   }
-  for (; c < channels; ++c) scatter<1, 1, T>(plan, begin, end, c, grad_out, dots);
+  for (; c < channels; ++c) scatter<1, 1, T>(plan, begin, end, c, channels, grad_out, dots);
 }
 
 // From the products of the corners to the gradients of the weight and of the pair x, y of one block
@@ -102,7 +104,7 @@ class Backward {
   }
   static size_t bytes(const Problem& p) {
     return Planner<A>::bytes(p) + samples(p) * 7 * sizeof(A) +
-           2 * p.channels * (p.positions + 1) * sizeof(A) + 7 * 64;
+           2 * p.channels * (p.positions + 1) * sizeof(A) + 5 * 64;
   }
 
  public:
@@ -114,20 +116,16 @@ class Backward {
         dots_(scratch_.template take<A>(4 * samples(p))),
         pairs_(scratch_.template take<A>(2 * samples(p))),
         shares_(scratch_.template take<A>(samples(p))),
-        zeros_(scratch_.template take<A>(p.channels)),
-        waste_(scratch_.template take<A>(p.channels)),
-        table_(scratch_.template take<A>(p.positions * p.channels)),
-        sums_(scratch_.template take<A>(p.positions * p.channels)) {
+        outside_(scratch_.template take<A>(2 * p.channels)),
+        table_(scratch_.template take<A>(2 * p.positions * p.channels)) {
     memset(dots_, 0, 4 * samples(p) * sizeof(A));
-    memset(zeros_, 0, p.channels * sizeof(A));
-    memset(waste_, 0, p.channels * sizeof(A));
+    memset(outside_, 0, 2 * p.channels * sizeof(A));
   }
 
   void run(int64_t picture, int64_t head, int64_t first_level, int64_t last_level) {
     const int64_t start = position(first_level), stop = position(last_level);
     const int64_t first = picture * p_.queries, row = p_.heads * p_.channels;
-    copy_head<T>(p_, picture, head, start, stop, table_);
-    memset(sums_, 0, (stop - start) * p_.channels * sizeof(A));
+    copy_head<T>(p_, picture, head, start, stop, table_, 2 * p_.channels);
     for (int64_t q = 0; q < p_.queries; q += chunk_size(p_)) {
       const Chunk chunk = {picture, first + q, least(p_.queries - q, chunk_size(p_)), head};
       for (int64_t i = q + chunk.count; i < least(q + 2 * chunk.count, p_.queries); ++i) {
@@ -138,7 +136,7 @@ class Backward {
     }
     T* out = static_cast<T*>(g_.grad_value) + picture * p_.positions * row + head * p_.channels;
     for (int64_t i = start; i < stop; ++i) {
-      store_many<T>(sums_ + (i - start) * p_.channels, p_.channels, out + i * row);
+      store_many<T>(table_ + (2 * (i - start) + 1) * p_.channels, p_.channels, out + i * row);
     }
   }
 
@@ -151,20 +149,14 @@ class Backward {
     return static_cast<const T*>(g_.grad_out) + (query * p_.heads + head) * p_.channels;
   }
 
-  // The tables begin with position `start`.
+  // The table begins with position `start`.
   INLINE void one_level(const Chunk& chunk, int64_t index, int64_t start) {
     const int64_t points = p_.points_per_level, count = chunk.count * points;
-    const intptr_t stride = p_.channels * sizeof(A);
+    const intptr_t stride = 2 * p_.channels * sizeof(A);
     const Level& level = planner_.level(index);
     planner_.place(index);
-    planner_.find(level,
-                  {reinterpret_cast<intptr_t>(table_) - start * stride, stride,
-                   reinterpret_cast<intptr_t>(zeros_)},
-                  planner_.plan.from);
-    planner_.find(level,
-                  {reinterpret_cast<intptr_t>(sums_) - start * stride, stride,
-                   reinterpret_cast<intptr_t>(waste_)},
-                  planner_.plan.to);
+    planner_.find(level, {reinterpret_cast<intptr_t>(table_) - start * stride, stride,
+                          reinterpret_cast<intptr_t>(outside_)});
     for (int64_t q = 0; q < chunk.count; ++q) {
       scatter_all<T>(planner_.plan, q * points, (q + 1) * points, p_.channels,
                      grad_out(chunk.first + q, chunk.head), dots_);
@@ -187,8 +179,8 @@ class Backward {
   Scratch scratch_;
   Planner<A> planner_;
   A *dots_, *pairs_, *shares_;
-  A *zeros_, *waste_;  // the row outside every level, and where its gradients go
-  A *table_, *sums_;   // the head's values and their gradients
+  A* outside_;  // the row outside every level: zeros, and where its gradients go
+  A* table_;    // rows of the head, each followed by its gradients
 };
 
 template <class T>

@@ -50,16 +50,19 @@ INLINE void widen_many(const T* from, int64_t count, Acc<T>* to) {
 }
 
 // Positions [begin, end) of one head of one picture as a table of their own. In the value, they lie
-// H * D elements apart, often a power of two, and of such a cache holds few.
+// H * D elements apart, often a power of two, and of such a cache holds few. `stride`: elements from
+// one row of the table to the next; those between are zeroed.
 template <class T>
 INLINE void copy_head(const Problem& p, int64_t picture, int64_t head, int64_t begin, int64_t end,
-                      Acc<T>* to) {
+                      Acc<T>* to, int64_t stride) {
   constexpr int64_t kAhead = 16;
   const int64_t row = p.heads * p.channels;
   const T* from = static_cast<const T*>(p.value) + picture * p.positions * row + head * p.channels;
   for (int64_t i = begin; i < end; ++i) {
     fetch(reinterpret_cast<intptr_t>(from + (i + kAhead) * row), p.channels * sizeof(T));
-    widen_many<T>(from + i * row, p.channels, to + (i - begin) * p.channels);
+    widen_many<T>(from + i * row, p.channels, to);
+    for (int64_t c = p.channels; c < stride; ++c) to[c] = 0;
+    to += stride;
   }
 }
 
@@ -91,7 +94,7 @@ class Forward {
     memset(sums_, 0, chunk.count * p_.channels * sizeof(A));
     for (int64_t level = 0; level < p_.levels; ++level) {
       planner_.place(level);
-      planner_.find(planner_.level(level), rows, planner_.plan.from);
+      planner_.find(planner_.level(level), rows);
       for (int64_t q = 0; q < chunk.count; ++q) {
         gather_all<V>(planner_.plan, q * points, (q + 1) * points, p_.channels,
                       sums_ + q * p_.channels);
@@ -135,7 +138,7 @@ void forward_heads_typed(const Problem& p, int64_t parts, int64_t begin, int64_t
     const int64_t part = unit % parts, head = unit / parts % p.heads;
     const int64_t picture = unit / parts / p.heads, start = picture * p.queries;
     const int64_t stop = start + (part + 1) * p.queries / parts;
-    if (part == 0 || unit == begin) copy_head<T>(p, picture, head, 0, p.positions, table);
+    if (part == 0 || unit == begin) copy_head<T>(p, picture, head, 0, p.positions, table, p.channels);
     for (int64_t first = start + part * p.queries / parts; first < stop;) {
       const int64_t count = least(stop - first, chunk_size(p));
       forward.run({picture, first, count, head}, table, p.channels);

@@ -35,11 +35,10 @@ struct Plan {
   Index<A>* position;  // of the top left corner
   Index<A>* inside;    // bit k: corner k is inside the level
   intptr_t* from;      // rows of the corners
-  intptr_t* to;        // rows of their gradients
   A* weight;           // of the corners, `share` included
 
   static int64_t padded(int64_t count) { return count + 16; }
-  static size_t bytes(int64_t count) { return padded(count) * 16 * 8 + 7 * 64; }
+  static size_t bytes(int64_t count) { return padded(count) * 12 * 8 + 6 * 64; }
 
   Plan(int64_t count, Scratch& scratch) {
     x = scratch.take<A>(padded(count));
@@ -47,7 +46,6 @@ struct Plan {
     position = scratch.take<Index<A>>(padded(count));
     inside = scratch.take<Index<A>>(padded(count));
     from = scratch.take<intptr_t>(4 * padded(count));
-    to = scratch.take<intptr_t>(4 * padded(count));
     weight = scratch.take<A>(4 * padded(count));
   }
 };
@@ -97,15 +95,14 @@ INLINE void find_corners(const Level& level, A x_scale, A y_scale, A shift, Plan
 
 // The rows of the four corners of one block of kBlock samples.
 template <class A>
-INLINE void find_rows(const Level& level, const Plan<A>& plan, const Rows& rows, intptr_t* corners,
-                      int64_t j) {
+INLINE void find_rows(const Level& level, const Plan<A>& plan, const Rows& rows, int64_t j) {
   typedef Vec<int64_t, kBlock> I;
   typedef Vec<Index<A>, kBlock> Narrow;
   const I inside = __builtin_convertvector(load_raw<Narrow>(plan.inside + j), I);
   const I position = __builtin_convertvector(load_raw<Narrow>(plan.position + j), I);
   const I here = rows.start + position * rows.stride, below = here + level.width * rows.stride;
   const I outside = I{} + rows.outside;
-  corners += corner_index(j, 0);
+  intptr_t* corners = plan.from + corner_index(j, 0);
   store_raw(corners, (inside & 1) != 0 ? here : outside);
   store_raw(corners + kBlock, (inside & 2) != 0 ? here + rows.stride : outside);
   store_raw(corners + 2 * kBlock, (inside & 4) != 0 ? below : outside);
@@ -295,8 +292,8 @@ class Planner {
     }
   }
 
-  INLINE void find(const Level& level, const Rows& rows, intptr_t* corners) {
-    for (int64_t j = 0; j < count_; j += kBlock) find_rows(level, plan, rows, corners, j);
+  INLINE void find(const Level& level, const Rows& rows) {
+    for (int64_t j = 0; j < count_; j += kBlock) find_rows(level, plan, rows, j);
   }
 
   Plan<A> plan;
