@@ -136,8 +136,9 @@ class Backward {
     }
     T* out = static_cast<T*>(g_.grad_value) + picture * p_.positions * row + head * p_.channels;
     for (int64_t i = start; i < stop; ++i) {
-      store_many<T>(table_ + (2 * (i - start) + 1) * p_.channels, p_.channels, out + i * row);
+      stream_many<T>(table_ + (2 * (i - start) + 1) * p_.channels, p_.channels, out + i * row);
     }
+    end_streams();
   }
 
  private:

@@ -168,6 +168,40 @@ INLINE void store_many(const Acc<T>* from, int64_t count, T* to) {
   for (; i < count; ++i) store<1>(to + i, from[i]);
 }
 
+// Stores past the caches, which else fetch what is overwritten; `p` is aligned to the vector.
+template <int N>
+INLINE void stream(float* p, const Vec<float, N>& v) {
+#if defined(__clang__)
+  __builtin_nontemporal_store(v, reinterpret_cast<Vec<float, N>*>(p));
+#elif defined(__x86_64__) && VECTOR_BYTES == 64
+  __builtin_ia32_movntps512(p, v);
+#elif defined(__x86_64__) && VECTOR_BYTES == 32
+  __builtin_ia32_movntps256(p, v);
+#else
+  store<N>(p, v);
+#endif
+}
+
+// As store_many, for an output that is larger than the caches: rows of whole cache lines are
+// streamed. end_streams comes before other threads read them.
+template <class T>
+INLINE void stream_many(const Acc<T>* from, int64_t count, T* to) {
+  if constexpr (std::is_same_v<T, float>) {
+    constexpr int N = VECTOR_BYTES / sizeof(float);
+    if (reinterpret_cast<uintptr_t>(to) % 64 == 0 && count % 16 == 0) {
+      for (int64_t i = 0; i < count; i += N) stream<N>(to + i, load<N>(from + i));
+      return;
+    }
+  }
+  store_many<T>(from, count, to);
+}
+
+INLINE void end_streams() {
+#if defined(__x86_64__)
+  __builtin_ia32_sfence();
+#endif
+}
+
 // Elements [First, First + N / 2).
 template <int First, class T, int N, int... I>
 INLINE Vec<T, N / 2> half(const Vec<T, N>& v, std::integer_sequence<int, I...>) {
