@@ -61,7 +61,8 @@ INLINE void scatter_all(const Plan<Acc<T>>& plan, int64_t begin, int64_t end, in
   }
   for (; c + N <= channels; c += N) scatter<N, 1, T>(plan, begin, end, c, channels, grad_out, dots);
   if constexpr (N > 4) {
-    for (; c + 4 <= channels; c += 4) scatter<4, 1, T>(plan, begin, end, c, channels, grad_out, dots);
+    for (; c + 4 <= channels; c += 4)
+      scatter<4, 1, T>(plan, begin, end, c, channels, grad_out, dots);
   }
   for (; c < channels; ++c) scatter<1, 1, T>(plan, begin, end, c, channels, grad_out, dots);
 }

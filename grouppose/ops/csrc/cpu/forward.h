@@ -50,8 +50,8 @@ INLINE void widen_many(const T* from, int64_t count, Acc<T>* to) {
 }
 
 // Positions [begin, end) of one head of one picture as a table of their own. In the value, they lie
-// H * D elements apart, often a power of two, and of such a cache holds few. `stride`: elements from
-// one row of the table to the next; those between are zeroed.
+// H * D elements apart, often a power of two, and of such a cache holds few. `stride`: elements
+// from one row of the table to the next; those between are zeroed.
 template <class T>
 INLINE void copy_head(const Problem& p, int64_t picture, int64_t head, int64_t begin, int64_t end,
                       Acc<T>* to, int64_t stride) {
@@ -138,7 +138,8 @@ void forward_heads_typed(const Problem& p, int64_t parts, int64_t begin, int64_t
     const int64_t part = unit % parts, head = unit / parts % p.heads;
     const int64_t picture = unit / parts / p.heads, start = picture * p.queries;
     const int64_t stop = start + (part + 1) * p.queries / parts;
-    if (part == 0 || unit == begin) copy_head<T>(p, picture, head, 0, p.positions, table, p.channels);
+    if (part == 0 || unit == begin)
+      copy_head<T>(p, picture, head, 0, p.positions, table, p.channels);
     for (int64_t first = start + part * p.queries / parts; first < stop;) {
       const int64_t count = least(stop - first, chunk_size(p));
       forward.run({picture, first, count, head}, table, p.channels);
