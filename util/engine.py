@@ -47,7 +47,7 @@ class Step:
     Attributes:
         parts: its batches on this rank: (images, padding, targets).
         values: the weighted sum "loss" and every loss unweighted, of this rank.
-        gradient_norm: over all parameters, before clipping.
+        gradient_norm: over all parameters, before clipping; the same on all ranks.
         good: whether losses and gradient are finite on all ranks; otherwise it was left out.
         stop: the signal by which any rank was asked to stop; 0: none.
         unreadable: pictures of all ranks that could not be read and have others in their place.
@@ -138,10 +138,10 @@ def train_one_epoch(
             schedule.apply(state.optimizer, first + state.step)
             before = [buffer.clone() for buffer in statistics]
             with explained(parts, accumulate, device):
-                step = _losses_and_gradient(
+                losses = _losses_and_gradient(
                     model, criterion, parts, state.scaler, device, precision
                 )
-                _update(model, state, step, clip_max_norm)
+                step = _update(model, state, parts, losses, clip_max_norm)
             if step.good:
                 if with_ema and state.ema is not None:
                     state.ema.update(getattr(model, "module", model))
@@ -163,8 +163,12 @@ def _losses_and_gradient(
     scaler: torch.amp.GradScaler,
     device: torch.device,
     precision: torch.dtype | None,
-) -> Step:
-    """Leaves the gradient of all batches of a step in the parameters."""
+) -> dict[str, Tensor]:
+    """Leaves the gradient of all batches of a step in the parameters.
+
+    Returns:
+        () of each loss, over these batches: "loss", the weighted sum, and the others unweighted.
+    """
     people = sum(len(target["labels"]) for _, _, targets in parts for target in targets)
     rows, names = [], ()
     for i, (images, padding, targets) in enumerate(parts):
@@ -176,30 +180,38 @@ def _losses_and_gradient(
             scaler.scale(total).backward()
         names = ("loss", *losses)
         rows.append(torch.stack([total, *losses.values()]).detach())
-    values = torch.stack(rows).double().sum(0).tolist()  # the first time that the host waits
-    return Step(parts, dict(zip(names, values, strict=True)), 0.0)
+    return dict(zip(names, torch.stack(rows).double().sum(0), strict=True))
 
 
-def _update(model: nn.Module, state: TrainingState, step: Step, clip_max_norm: float) -> None:
+def _update(
+    model: nn.Module,
+    state: TrainingState,
+    parts: list[tuple],
+    losses: dict[str, Tensor],
+    clip_max_norm: float,
+) -> Step:
     """Changes the weights, if all ranks found the step good; forgets the gradient."""
     state.scaler.unscale_(state.optimizer)
-    norm = sharding.whole(clip_gradients(model, clip_max_norm)).item()
-    _agree(step, norm, scaled=state.scaler.is_enabled())
+    norm = sharding.whole(clip_gradients(model, clip_max_norm)).double()
+    # after matching, the only time in a step that the host waits for the device
+    *values, norm = torch.stack([*losses.values(), norm]).tolist()
+    step = Step(parts, dict(zip(losses, values, strict=True)), norm)
+    _agree(step, scaled=state.scaler.is_enabled())
     if step.good:
         state.scaler.step(state.optimizer)
     state.scaler.update()
     state.optimizer.zero_grad(set_to_none=True)
+    return step
 
 
-def _agree(step: Step, norm: float, scaled: bool) -> None:
+def _agree(step: Step, scaled: bool) -> None:
     """Brings together what the ranks found.
 
     Args:
-        norm: of the gradient, the same on all ranks.
         scaled: the scaler leaves out steps of infinite gradients by itself, to find its scale.
     """
-    step.gradient_norm = norm
-    finite = all(map(math.isfinite, step.values.values())) and (scaled or math.isfinite(norm))
+    finite = all(map(math.isfinite, step.values.values()))
+    finite = finite and (scaled or math.isfinite(step.gradient_norm))
     missing = sum("unreadable" in target for _, _, targets in step.parts for target in targets)
     bad, stops, missing = distributed.exchange([not finite, stopping.requested(), missing]).T
     step.good, step.stop, step.unreadable = not bad.any(), int(stops.max()), int(missing.sum())
