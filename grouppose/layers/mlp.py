@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 _PIECE = 2048  # tokens; their 2,048 hidden channels fit the processor's cache
 
@@ -32,17 +34,22 @@ class MLP(nn.Module):
         return self
 
 
-def in_pieces(function: Callable[[Tensor], Tensor], tokens: Tensor) -> Tensor:
-    """`function`, which treats each token (..., C) alone, piece by piece where that is faster.
+def in_pieces(
+    function: Callable[[Tensor], Tensor], tokens: Tensor, recompute: bool = False
+) -> Tensor:
+    """`function`, which treats each token (..., C) alone, on a CPU piece by piece.
 
-    It is in inference on a CPU, whose cache then keeps what the function computes on the way; it
-    also needs less memory.
+    The processor's cache then keeps what the function computes on the way, forward and backward;
+    pieces also need less memory.
+
+    Args:
+        recompute: keeps nothing but the tokens for the backward pass.
     """
-    pieces = tokens.device.type == "cpu" and not torch.is_grad_enabled()
-    if not pieces or torch.compiler.is_compiling():
-        return function(tokens)
+    call = partial(checkpoint, function, use_reentrant=False) if recompute else function
+    if tokens.device.type != "cpu" or torch.compiler.is_compiling():
+        return call(tokens)
     flat = tokens.flatten(0, -2)
-    return torch.cat([function(piece) for piece in flat.split(_PIECE)]).unflatten(
+    return torch.cat([call(piece) for piece in flat.split(_PIECE)]).unflatten(
         0, tokens.shape[:-1]
     )
 

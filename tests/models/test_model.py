@@ -7,6 +7,7 @@ import torch
 
 import grouppose
 from grouppose.errors import InputError, SettingNameError, SettingTypeError
+from grouppose.layers import mlp
 from grouppose.models import build, known_settings
 from grouppose.models.grouppose.decoder import Memory, with_centre
 from grouppose.models.grouppose.encoder import grid_centres
@@ -109,6 +110,27 @@ def test_optimized_for_inference_it_computes_the_same(backbone):
     torch.testing.assert_close(after, before, rtol=0, atol=2e-5)
     names = {type(module).__name__ for module in model.modules()}
     assert not names & {"BatchNorm2d", "FrozenBatchNorm2d"}
+
+
+@pytest.mark.parametrize("changed", [{"use_checkpoint": True}, {"piece": 7}])
+def test_recomputed_or_in_pieces_it_learns_the_same(changed, monkeypatch):
+    """Every gradient, with dropout where it is drawn in the same order."""
+
+    def gradients(piece=10**6, **settings):
+        monkeypatch.setattr(mlp, "_PIECE", piece)
+        model = moved(small(dropout=dropout, **settings)).train()
+        torch.manual_seed(1)
+        outputs = model(images)
+        loss = sum((outputs[name] ** 2).sum() for name in ("pred_logits", "pred_keypoints"))
+        loss.backward()
+        return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+
+    images = torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    dropout = 0.0 if "piece" in changed else 0.1
+    expected, found = gradients(), gradients(**changed)
+    assert expected.keys() == found.keys()
+    for name, gradient in expected.items():
+        torch.testing.assert_close(found[name], gradient, rtol=1e-4, atol=1e-5, msg=name)
 
 
 def test_grid_centres_and_valid_ratio_by_hand():

@@ -33,11 +33,30 @@ class EncoderLayer(nn.Module):
         reference: Tensor,
         level_shapes: Sequence[tuple[int, int]],
         padding: Tensor | None,
+        recompute: bool = False,
     ) -> Tensor:
-        """tokens, position (B, S, C), reference (B, S, L, 2), padding (B, S) -> (B, S, C)."""
+        """tokens, position (B, S, C), reference (B, S, L, 2), padding (B, S) -> (B, S, C).
+
+        Args:
+            recompute: either block computes its inside again in the backward pass.
+        """
+        inputs = (tokens, position, reference, level_shapes, padding)
+        if recompute:
+            tokens = checkpoint(self._attend, *inputs, use_reentrant=False)
+        else:
+            tokens = self._attend(*inputs)
+        return in_pieces(self._feed_forward, tokens, recompute)
+
+    def _attend(
+        self,
+        tokens: Tensor,
+        position: Tensor,
+        reference: Tensor,
+        level_shapes: Sequence[tuple[int, int]],
+        padding: Tensor | None,
+    ) -> Tensor:
         attended = self.self_attn(tokens + position, reference, tokens, level_shapes, padding)
-        tokens = self.norm1(tokens + self.dropout(attended))
-        return in_pieces(self._feed_forward, tokens)
+        return self.norm1(tokens + self.dropout(attended))
 
     def _feed_forward(self, tokens: Tensor) -> Tensor:
         hidden = self.dropout(self.linear1(tokens).relu_())
@@ -63,13 +82,9 @@ class Encoder(nn.Module):
         """As `EncoderLayer.forward`; valid_ratios (B, L, 2) are the unpadded shares (x, y)."""
         centres = grid_centres(level_shapes, valid_ratios)
         reference = centres[:, :, None] * valid_ratios[:, None]
+        recompute = self.use_checkpoint and self.training
         for layer in self.layers:
-            if self.use_checkpoint and self.training:
-                tokens = checkpoint(
-                    layer, tokens, position, reference, level_shapes, padding, use_reentrant=False
-                )
-            else:
-                tokens = layer(tokens, position, reference, level_shapes, padding)
+            tokens = layer(tokens, position, reference, level_shapes, padding, recompute)
         return tokens
 
 
