@@ -24,7 +24,7 @@ from util.state import TrainingState
 People = list[dict[str, Tensor]]
 
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 
 
 def keep_memory() -> None:
@@ -36,7 +36,7 @@ def keep_memory() -> None:
     if sys.platform == "linux":
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # not in every C library
         if mallopt is not None:
-            mallopt(_M_MMAP_THRESHOLD, 32 << 20)  # the largest it takes
+            mallopt(_M_MMAP_MAX, 0)  # none goes back to the system by itself, however large
             mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
