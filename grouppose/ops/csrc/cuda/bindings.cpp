@@ -125,8 +125,9 @@ Grads backward(Inputs in, const Tensor& grad, bool with_reference, bool determin
       launch_sum_reference(p, g.grad_points, out.reference.mutable_data_ptr(), device.stream);
     }
     if (deterministic) {
-      out.value = empty_like(in.value, in.value_sizes(), type);
-      launch_from_integers(p, g, out.value.mutable_data_ptr(), device.stream);
+      Tensor value = empty_like(in.value, in.value_sizes(), type);
+      launch_from_integers(p, g, value.mutable_data_ptr(), device.stream);
+      out.value = value;  // not before: this frees the sums
     }
     STD_CUDA_KERNEL_LAUNCH_CHECK();
   } else if (with_reference) {
