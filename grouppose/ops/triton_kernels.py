@@ -128,12 +128,13 @@ def _launch(kernel: object, tensors: list[Tensor], value: Tensor, points: Tensor
     if batch * queries * heads * channels * each == 0:
         return
     grid = (triton.cdiv(queries, _BLOCK), batch * heads)
-    for height, width, first, level in _levels(shapes):
-        kernel[grid](
-            *tensors, height, width, first, level, levels, positions, queries, heads, channels,
-            points=each, kind=_precise(value)[1], BLOCK=_BLOCK,
-            CHANNELS=triton.next_power_of_2(channels),
-        )  # fmt: skip
+    with torch.cuda.device_of(value):  # Triton launches on the current device, which may be another
+        for height, width, first, level in _levels(shapes):
+            kernel[grid](
+                *tensors, height, width, first, level, levels, positions, queries, heads, channels,
+                points=each, kind=_precise(value)[1], BLOCK=_BLOCK,
+                CHANNELS=triton.next_power_of_2(channels),
+            )  # fmt: skip
 
 
 def msda(
