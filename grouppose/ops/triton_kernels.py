@@ -102,7 +102,9 @@ def _backward_kernel(
             toward_y = fraction_x if corner % 2 else 1 - fraction_x
             by_x += (toward_x if corner % 2 else -toward_x) * product
             by_y += (toward_y if corner // 2 else -toward_y) * product
-            tl.atomic_add(grad_value + offset, (share * part)[:, None] * slope, mask=seen)
+            tl.atomic_add(
+                grad_value + offset, (share * part)[:, None] * slope, mask=seen, sem="relaxed"
+            )
         tl.store(grad_weights + index, by_share, mask=real)
         tl.store(grad_locations + 2 * index, share * by_x * width, mask=real)
         tl.store(grad_locations + 2 * index + 1, share * by_y * height, mask=real)
