@@ -102,7 +102,9 @@ def _backward_kernel(
             toward_y = fraction_x if corner % 2 else 1 - fraction_x
             by_x += (toward_x if corner % 2 else -toward_x) * product
             by_y += (toward_y if corner // 2 else -toward_y) * product
-            tl.atomic_add(grad_value + offset, (share * part)[:, None] * slope, mask=seen)
+            tl.atomic_add(
+                grad_value + offset, (share * part)[:, None] * slope, mask=seen, sem="relaxed"
+            )
         tl.store(grad_weights + index, by_share, mask=real)
         tl.store(grad_locations + 2 * index, share * by_x * width, mask=real)
         tl.store(grad_locations + 2 * index + 1, share * by_y * height, mask=real)
@@ -128,12 +130,13 @@ def _launch(kernel: object, tensors: list[Tensor], value: Tensor, points: Tensor
     if batch * queries * heads * channels * each == 0:
         return
     grid = (triton.cdiv(queries, _BLOCK), batch * heads)
-    for height, width, first, level in _levels(shapes):
-        kernel[grid](
-            *tensors, height, width, first, level, levels, positions, queries, heads, channels,
-            points=each, kind=_precise(value)[1], BLOCK=_BLOCK,
-            CHANNELS=triton.next_power_of_2(channels),
-        )  # fmt: skip
+    with torch.cuda.device_of(value):  # Triton launches on the current device, which may be another
+        for height, width, first, level in _levels(shapes):
+            kernel[grid](
+                *tensors, height, width, first, level, levels, positions, queries, heads, channels,
+                points=each, kind=_precise(value)[1], BLOCK=_BLOCK,
+                CHANNELS=triton.next_power_of_2(channels),
+            )  # fmt: skip
 
 
 def msda(

@@ -123,3 +123,16 @@ def test_deterministic_backward_repeats_its_bits(form, dtype):
             assert all(torch.equal(x, y) for x, y in zip(first, again, strict=True))
     finally:
         torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_deterministic_backward_does_not_hide_overflow(bad):
+    """Integers have no NaN; a loss scaler looks for it in the gradients."""
+    p = on_gpu(make_problem(queries=500, channels=32, dtype=torch.float32))
+    p.grad[0, 0, 3] = bad  # the thread that reads it reads finite numbers afterwards
+    torch.use_deterministic_algorithms(True)
+    try:
+        grad_value = run(msda, p.shapes, p.plain, p.grad, backend="cuda")[1]
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert not grad_value.isfinite().all()

@@ -265,13 +265,12 @@ void launch_sum_reference(const Problem& p, const void* grad_points, void* grad_
 // Bits of floats that are not negative are ordered as the floats are; NaN is above all.
 template <class T>
 __global__ void bound_kernel(const T* x, int64_t count, int* bound) {
-  float largest = 0;
+  int largest = 0;
   for (int64_t i = blockIdx.x * int64_t(blockDim.x) + threadIdx.x; i < count;
        i += int64_t(gridDim.x) * blockDim.x) {
-    const float size = fabsf(static_cast<float>(x[i]));
-    largest = size <= largest ? largest : size;
+    largest = max(largest, __float_as_int(static_cast<float>(x[i])) & 0x7fffffff);
   }
-  int bits = __float_as_int(largest * 1.000001f);
+  int bits = __float_as_int(__int_as_float(largest) * 1.000001f);
   for (int i = 16; i; i >>= 1) bits = max(bits, __shfl_xor_sync(kWarp, bits, i));
   if (threadIdx.x % 32 == 0) atomicMax(bound, bits);
 }

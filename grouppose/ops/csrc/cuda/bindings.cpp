@@ -101,14 +101,15 @@ Grads backward(Inputs in, const Tensor& grad, bool with_reference, bool determin
   const Tensor grad_out = aligned(torch::stable::contiguous(grad));
   const ScalarType type = in.value.scalar_type(), point_type = in.points.scalar_type();
   const ScalarType sum_type = deterministic ? ScalarType::Long : in.precise();
-  const std::vector<int64_t> none = {0}, two = {2};
+  const std::vector<int64_t> none = {0};
   Grads out{torch::stable::new_zeros(in.value, in.value_sizes(), sum_type),
             empty_like(in.value, in.point_sizes(), point_type),
             empty_like(in.value, in.weight_sizes(), point_type),
             empty_like(in.value, with_reference ? in.reference_sizes() : none, in.precise())};
   if (grad_out.numel() > 0 && out.weights.numel() > 0) {
     const Problem p = describe(in);
-    const Tensor bounds = torch::stable::new_zeros(in.value, two, ScalarType::Float);
+    const std::vector<int64_t> slots = {deterministic ? 2 : 0};
+    const Tensor bounds = torch::stable::new_zeros(in.value, slots, ScalarType::Float);
     Gradients g{};
     g.grad_out = grad_out.const_data_ptr();
     g.sums = out.value.mutable_data_ptr();
@@ -117,7 +118,9 @@ Grads backward(Inputs in, const Tensor& grad, bool with_reference, bool determin
     if (deterministic) {
       float* bound = static_cast<float*>(bounds.mutable_data_ptr());
       launch_bound(g.grad_out, p.value_type, grad_out.numel(), bound, 0, device.stream);
-      launch_bound(p.weights, p.point_type, in.weights.numel(), bound, 1, device.stream);
+      if (!in.fused) {
+        launch_bound(p.weights, p.point_type, in.weights.numel(), bound, 1, device.stream);
+      }
       g.bounds = bound;
     }
     launch_backward(p, g, device.stream);
@@ -125,8 +128,9 @@ Grads backward(Inputs in, const Tensor& grad, bool with_reference, bool determin
       launch_sum_reference(p, g.grad_points, out.reference.mutable_data_ptr(), device.stream);
     }
     if (deterministic) {
-      out.value = empty_like(in.value, in.value_sizes(), type);
-      launch_from_integers(p, g, out.value.mutable_data_ptr(), device.stream);
+      Tensor value = empty_like(in.value, in.value_sizes(), type);
+      launch_from_integers(p, g, value.mutable_data_ptr(), device.stream);
+      out.value = value;  // not before: this frees the sums
     }
     STD_CUDA_KERNEL_LAUNCH_CHECK();
   } else if (with_reference) {
