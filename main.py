@@ -158,13 +158,14 @@ def run_command(args: argparse.Namespace) -> int:
     """Everything between the command line and the exit status, which it returns."""
     from util import distributed, engine, log, session, training
 
-    engine.keep_memory()
     if args.predict:
         return predict(args)
     device = distributed.start(args.device, args.local_rank)
     log.set_up()
     args.resume = session.resumed_from(args)
-    run = build_run(args, read_settings(args), device)
+    settings = read_settings(args)
+    engine.keep_memory(sparing=args.eval or settings.get("use_checkpoint", False))
+    run = build_run(args, settings, device)
     if args.eval:
         evaluate_only(run)
     elif args.train_rescore:

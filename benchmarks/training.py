@@ -58,7 +58,7 @@ def build(form: str, given: argparse.Namespace) -> Callable[[], object]:
         model = PublishedForm(**settings)
     else:
         model = grouppose.build_model("grouppose", use_checkpoint=use_checkpoint, **settings)
-        keep_memory()
+        keep_memory(sparing=use_checkpoint)
     model.to(device).train()
     criterion = grouppose.build_criterion("grouppose")
     optimizer = torch.optim.AdamW(model.parameters(), 1e-5, fused=not published)

@@ -49,9 +49,7 @@ def in_pieces(
     if tokens.device.type != "cpu" or torch.compiler.is_compiling():
         return call(tokens)
     flat = tokens.flatten(0, -2)
-    return torch.cat([call(piece) for piece in flat.split(_PIECE)]).unflatten(
-        0, tokens.shape[:-1]
-    )
+    return torch.cat([call(piece) for piece in flat.split(_PIECE)]).unflatten(0, tokens.shape[:-1])
 
 
 def in_float32(head: nn.Module, x: Tensor) -> Tensor:
