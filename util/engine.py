@@ -31,7 +31,7 @@ def keep_memory(sparing: bool) -> None:
     """Lets glibc keep what it frees: each step asks for the same sizes again.
 
     Otherwise a step on CPU gets new pages from the system for every larger tensor, which took a
-    third of its time.
+    quarter of its time and more.
 
     Args:
         sparing: returns blocks above 32 MB all the same, where memory matters more than time.
