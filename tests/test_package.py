@@ -32,12 +32,15 @@ def test_imports_point_one_way(folder, forbidden):
     assert not wrong
 
 
-def test_importing_the_library_imports_nothing_slow():
+@pytest.mark.parametrize("also", ["", "grouppose.Predictor(demo.WEIGHTS)(demo.PICTURE)"])
+def test_importing_the_library_and_predicting_imports_nothing_slow(also):
     slow = ("torchvision", "timm", "torch._dynamo", "scipy.optimize", "matplotlib")
     code = (
         "import sys, torch\n"
         "before = set(sys.modules)\n"
         "import grouppose\n"
+        "from grouppose import demo\n"
+        f"{also}\n"
         f"print([name for name in {slow} if name in sys.modules and name not in before])"
     )
     done = subprocess.run(

@@ -10,27 +10,62 @@ from grouppose.backbones.swin import _shift_mask
 from grouppose.errors import InputError, MissingFileError, SettingNameError
 
 
-def test_resnet_equals_torchvision_with_frozen_norm(tmp_path):
-    torch.manual_seed(0)
-    reference = torchvision.models.resnet18().eval()
-    for module in reference.modules():
+def _vary_norms(model):
+    """Norms that begin as the identity would hide that they are left out."""
+    for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
+            module.weight.data.uniform_(0.5, 1.5)
+            module.bias.data.normal_(std=0.1)
             module.running_mean.normal_(std=0.1)
             module.running_var.uniform_(0.5, 1.5)
-    path = tmp_path / "resnet18.pth"
+
+
+@pytest.mark.parametrize(
+    ("name", "dilation"), [("resnet18", False), ("resnet50", False), ("resnet50", True)]
+)
+def test_resnet_equals_torchvision_with_frozen_norm(name, dilation, tmp_path):
+    torch.manual_seed(0)
+    stride = [False, False, True] if dilation else None
+    options = {"replace_stride_with_dilation": stride}
+    reference = getattr(torchvision.models, name)(**options).eval()
+    _vary_norms(reference)
+    path = tmp_path / "resnet.pth"
     torch.save(reference.state_dict(), path)
-    backbone = build_backbone("resnet18", pretrained=path).train()
-    images = torch.randn(2, 3, 65, 97)
+    backbone = build_backbone(name, pretrained=path, dilation=dilation).double().train()
+    reference, images = reference.double(), torch.randn(2, 3, 65, 97, dtype=torch.float64)
     maps = backbone(images)
 
     stages = ["layer2", "layer3", "layer4"]
     getter = torchvision.models.feature_extraction.create_feature_extractor(reference, stages)
     for mine, theirs in zip(maps, getter(images).values(), strict=True):
-        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(mine, theirs)
     assert [m.shape[1] for m in maps] == list(backbone.num_channels)
     frozen = {n.split(".")[1] for n, p in backbone.named_parameters() if not p.requires_grad}
     assert frozen == {"conv1", "layer1"}
     assert not any("bn" in name for name, _ in backbone.named_parameters())  # buffers
+
+
+def test_small_resnet_equals_timm():
+    torch.manual_seed(0)
+    reference = timm.models.resnet.ResNet(
+        timm.models.resnet.BasicBlock,
+        [2, 2, 2, 2],
+        channels=(32, 64, 96, 160),
+        stem_type="deep",
+        stem_width=16,
+        replace_stem_pool=True,
+        num_classes=0,
+    )
+    _vary_norms(reference)
+    backbone = build_backbone("resnet18s")
+    assert backbone.body["layer4"][1].bn2.weight.eq(0).all()  # blocks begin as their shortcuts
+    backbone.body.load_state_dict(reference.state_dict())
+    images = torch.randn(2, 3, 65, 97)
+    for mode in (True, False):  # batch statistics, running ones
+        maps = backbone.train(mode)(images)
+        torch.testing.assert_close(maps[-1], reference.train(mode).forward_features(images))
+    assert [m.shape[1] for m in maps] == list(backbone.num_channels) == [64, 96, 160]
+    assert all(p.requires_grad for p in backbone.parameters())
 
 
 def _published_swin_state(swin):

@@ -137,8 +137,7 @@ class GroupPose(nn.Module):
             without its padding; when training also aux_outputs (the earlier decoder layers) and
             interm_outputs (the encoder's selection), of the same two keys.
         """
-        images = self.normalise(images, padding)
-        memory, position = self._features(images, padding)
+        memory, position = self._features(self.normalise(images, padding), padding)
         tokens = self.transformer.encoder(
             memory.tokens, position, memory.valid_ratios, memory.level_shapes, memory.padding
         )
