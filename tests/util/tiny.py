@@ -1,4 +1,4 @@
-"""A data set and settings so small that a run takes a second."""
+"""A data set and settings so small that a run takes a second, and its command line."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ import json
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
+import main
 from grouppose.skeleton import COCO
 
+ROOT = Path(main.__file__).parent
+DEMO = str(ROOT / "config" / "demo.py")
 SIZE = 64
 OPTIONS = [
     "hidden_dim=32",
@@ -73,3 +77,17 @@ def write_coco(folder: Path, train: int = 4, val: int = 3) -> Path:
         path = folder / "annotations" / f"person_keypoints_{split}2017.json"
         path.write_text(json.dumps(contents))
     return folder
+
+
+def command(data: Path, output: Path | None, *extra: str, options: tuple = ()) -> list[str]:
+    line = ["-c", DEMO, "--dataset_file", "coco", "--coco_path", str(data), "--device", "cpu"]
+    line += ["--num_workers", "0", *extra, "--options", *OPTIONS, *options]
+    return line + (["--output_dir", str(output)] if output else [])
+
+
+def log_of(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "log.txt").read_text().splitlines()]
+
+
+def load(path: Path) -> dict:
+    return torch.load(path, weights_only=True)
