@@ -95,6 +95,9 @@ class SelectEverywhere(Transformer):
 class HeadsOfAllLayers(GroupPose):
     """Every decoder layer's heads run, whoever asks; pictures are laid out channel by channel."""
 
+    def _one_by_one(self, images: Tensor) -> bool:
+        return False
+
     def normalise(self, images: Tensor, padding: Tensor | None) -> Tensor:
         return super().normalise(images, padding).contiguous()
 

@@ -58,6 +58,25 @@ def test_pixels_under_padding_do_not_count():
     torch.testing.assert_close(a, b, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("with_padding", [False, True])
+def test_large_pictures_of_a_batch_are_computed_one_by_one_alike(with_padding, monkeypatch):
+    model = moved(small()).eval()
+    images = torch.randint(0, 256, (3, 3, 64, 96), dtype=torch.uint8)
+    padding = torch.zeros(3, 64, 96, dtype=torch.bool)
+    padding[1, :, 60:] = True
+    padding = padding if with_padding else None
+    with torch.no_grad():
+        together = model(images, padding, previous=True)
+        sizes = []
+        model.backbone.register_forward_hook(lambda _, inputs, __: sizes.append(len(inputs[0])))
+        monkeypatch.setattr("grouppose.models.grouppose.model._LARGE", 64 * 96)
+        apart = model(images, padding, previous=True)
+    assert sizes == [1, 1, 1]
+    torch.testing.assert_close(apart, together, rtol=1e-4, atol=1e-5)
+    model(images, padding)  # with a gradient: together
+    assert sizes == [1, 1, 1, 3]
+
+
 def test_training_adds_the_outputs_of_earlier_layers_and_of_the_encoder():
     model = small()
     images = torch.zeros(2, 3, 64, 64, dtype=torch.uint8)

@@ -21,6 +21,7 @@ _MEAN = (0.485, 0.456, 0.406)  # ImageNet, RGB in [0, 1]
 _STD = (0.229, 0.224, 0.225)
 _BORDER = 1e4  # in logit space; stands for +inf
 _PRIOR = 0.01  # share of queries that start as people (focal loss, section 4.1)
+_LARGE = 400_000  # pixels of a picture that keeps all cores of a CPU busy alone
 
 
 class Transformer(nn.Module):
@@ -137,6 +138,12 @@ class GroupPose(nn.Module):
             without its padding; when training also aux_outputs (the earlier decoder layers) and
             interm_outputs (the encoder's selection), of the same two keys.
         """
+        check_images(images, padding)
+        if self._one_by_one(images):
+            paddings = [None] * len(images) if padding is None else padding.split(1)
+            pairs = zip(images.split(1), paddings, strict=True)
+            each = [self.forward(image, pad, previous) for image, pad in pairs]
+            return {name: torch.cat([found[name] for found in each]) for name in each[0]}
         memory, position = self._features(self.normalise(images, padding), padding)
         tokens = self.transformer.encoder(
             memory.tokens, position, memory.valid_ratios, memory.level_shapes, memory.padding
@@ -162,15 +169,18 @@ class GroupPose(nn.Module):
         fold_batch_norm(self.backbone)
         return self.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
+    def _one_by_one(self, images: Tensor) -> bool:
+        """Whether each picture goes through the network alone.
+
+        Large ones do in inference on a CPU: together they are no faster, and need more memory.
+        """
+        if self.training or torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return False
+        large = images.shape[-2] * images.shape[-1] >= _LARGE
+        return images.device.type == "cpu" and len(images) > 1 and large
+
     def normalise(self, images: Tensor, padding: Tensor | None) -> Tensor:
         """ImageNet normalisation; padding becomes 0 afterwards."""
-        if images.ndim != 4 or images.shape[1] != 3:
-            raise InputError(f"images have shape {tuple(images.shape)}, expected (B, 3, H, W)")
-        if padding is not None and padding.shape != (images.shape[0], *images.shape[-2:]):
-            raise InputError(
-                f"padding has shape {tuple(padding.shape)}, expected (B, H, W) of the images, "
-                f"{(images.shape[0], *images.shape[-2:])}"
-            )
         scaled = images.float() / 255 if images.dtype == torch.uint8 else images
         scaled = scaled.contiguous(memory_format=torch.channels_last)  # convolutions are faster
         scaled = (scaled - self.mean) / self.std
@@ -218,6 +228,17 @@ class GroupPose(nn.Module):
                 "pred_keypoints": selected.keypoints,
             }
         return outputs
+
+
+def check_images(images: Tensor, padding: Tensor | None) -> None:
+    """Raises InputError unless the shapes are those of `GroupPose.forward`."""
+    if images.ndim != 4 or images.shape[1] != 3:
+        raise InputError(f"images have shape {tuple(images.shape)}, expected (B, 3, H, W)")
+    if padding is not None and padding.shape != (images.shape[0], *images.shape[-2:]):
+        raise InputError(
+            f"padding has shape {tuple(padding.shape)}, expected (B, H, W) of the images, "
+            f"{(images.shape[0], *images.shape[-2:])}"
+        )
 
 
 def class_head(dim: int, num_classes: int) -> nn.Linear:
