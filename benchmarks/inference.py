@@ -76,13 +76,18 @@ def main() -> None:
             times[form].append(timer(lambda call=call: call(images), repeats=1))
         controls.append(timer.control())
     middle = {form: statistics.median(row) for form, row in times.items()}
-    rows = []
+    peaks = {}
     for form in FORMS:
         command = [sys.executable, __file__, *sys.argv[1:], "--form", form]
-        peak = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        ratio = middle["published"] / middle[form]
-        rows.append([form, f"{middle[form]:.0f}", f"{ratio:.2f}", peak.strip()])
-    print(table(["form", "ms", "x published", "peak MB"], rows))
+        out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        peaks[form] = int(out)
+    rows = []
+    for form in FORMS:
+        ratio, share = middle["published"] / middle[form], peaks[form] / peaks["published"]
+        rows.append(
+            [form, f"{middle[form]:.0f}", f"{ratio:.2f}", peaks[form], f"{100 * share:.0f} %"]
+        )
+    print(table(["form", "ms", "x published", "peak MB", "of published"], rows))
     print(f"\ncontrol {min(controls):.1f} to {max(controls):.1f} ms")
 
 

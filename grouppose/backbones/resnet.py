@@ -116,6 +116,7 @@ class ResNet(nn.Module):
                 channels = 4 * width if bottleneck else width
             self.body[f"layer{i}"] = nn.Sequential(*blocks)
         self.num_channels = tuple(4 * w if bottleneck else w for w in widths[1:])
+        nn.Linear(channels, 1000)  # draws a classifier's weights: seeds give torchvision's networks
         self._reset_parameters()
         if not small:
             self.body["conv1"].requires_grad_(False)

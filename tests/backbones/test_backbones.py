@@ -45,6 +45,17 @@ def test_resnet_equals_torchvision_with_frozen_norm(name, dilation, tmp_path):
     assert not any("bn" in name for name, _ in backbone.named_parameters())  # buffers
 
 
+def test_a_seed_gives_the_weights_that_torchvision_draws():
+    torch.manual_seed(3)
+    reference = torchvision.models.resnet18(norm_layer=torchvision.ops.FrozenBatchNorm2d)
+    after = torch.rand(1)
+    torch.manual_seed(3)
+    backbone = build_backbone("resnet18")
+    assert torch.rand(1) == after
+    del reference.fc
+    torch.testing.assert_close(backbone.body.state_dict(), reference.state_dict(), rtol=0, atol=0)
+
+
 def test_small_resnet_equals_timm():
     torch.manual_seed(0)
     reference = timm.models.resnet.ResNet(
