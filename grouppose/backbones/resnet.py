@@ -134,14 +134,15 @@ class ResNet(nn.Module):
         """(B, 3, H, W) normalised -> three maps (B, C_l, H / s, W / s), s = 8, 16, 32."""
         body = self.body
         x = body["maxpool"](body["bn1"](body["conv1"](x)).relu_())
+        x = body["layer1"](x)
         features = []
-        for name in ("layer1", "layer2", "layer3", "layer4"):
-            if self.use_checkpoint and self.training and name != "layer1":
-                x = checkpoint(body[name], x, use_reentrant=False)
+        for stage in (body["layer2"], body["layer3"], body["layer4"]):
+            if self.use_checkpoint and self.training:
+                x = checkpoint(stage, x, use_reentrant=False)
             else:
-                x = body[name](x)
+                x = stage(x)
             features.append(x)
-        return features[1:]
+        return features
 
 
 def _convolution(
