@@ -47,7 +47,8 @@ class FrozenBatchNorm2d(nn.Module):
 class Block(nn.Module):
     """Convolutions beside a shortcut (He et al. 2015): 3x3 twice, or 1x1, 3x3, 1x1 (a bottleneck).
 
-    The first 3x3 has the stride, as in torchvision's networks.
+    The first 3x3 has the stride, as in torchvision's networks; `dilations` are of the first 3x3 and
+    of the second.
     """
 
     def __init__(
@@ -55,19 +56,21 @@ class Block(nn.Module):
         channels: int,
         width: int,
         stride: int,
-        dilation: int,
+        dilations: tuple[int, int],
         bottleneck: bool,
         norm: Callable[[int], nn.Module],
     ) -> None:
         super().__init__()
         out = 4 * width if bottleneck else width
+        first, second = dilations
         if bottleneck:
-            self.conv1 = _convolution(channels, width, 1)
+            conv1 = _convolution(channels, width, 1)
+            conv2 = _convolution(width, width, 3, stride, first)
         else:
-            self.conv1 = _convolution(channels, width, 3, stride, dilation)
-        self.bn1 = norm(width)
-        self.conv2 = _convolution(width, width, 3, stride if bottleneck else 1, dilation)
-        self.bn2 = norm(width)
+            conv1 = _convolution(channels, width, 3, stride, first)
+            conv2 = _convolution(width, width, 3, 1, second)
+        self.conv1, self.bn1 = conv1, norm(width)
+        self.conv2, self.bn2 = conv2, norm(width)
         if bottleneck:
             self.conv3 = _convolution(width, out, 1)
             self.bn3 = norm(out)
@@ -111,8 +114,8 @@ class ResNet(nn.Module):
             blocks = []
             for j in range(depth):
                 stride = 2 if i > 1 and j == 0 and not dilated else 1
-                step = 2 if dilated and j else 1
-                blocks.append(Block(channels, width, stride, step, bottleneck, norm))
+                dilations = (2 if dilated and j else 1, 2 if dilated else 1)
+                blocks.append(Block(channels, width, stride, dilations, bottleneck, norm))
                 channels = 4 * width if bottleneck else width
             self.body[f"layer{i}"] = nn.Sequential(*blocks)
         self.num_channels = tuple(4 * w if bottleneck else w for w in widths[1:])

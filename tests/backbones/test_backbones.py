@@ -45,6 +45,19 @@ def test_resnet_equals_torchvision_with_frozen_norm(name, dilation, tmp_path):
     assert not any("bn" in name for name, _ in backbone.named_parameters())  # buffers
 
 
+@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+def test_dilation_gives_the_same_features_more_densely(name):
+    maps = []
+    for dilation in (False, True):
+        torch.manual_seed(0)
+        backbone = build_backbone(name, dilation=dilation).double()
+        images = torch.randn(1, 3, 96, 128, dtype=torch.float64)
+        maps.append(backbone(images)[-1])
+    strided, dilated = maps
+    assert dilated.shape[-2:] == (6, 8) and strided.std() > 0.1
+    torch.testing.assert_close(dilated[..., ::2, ::2], strided)
+
+
 def test_a_seed_gives_the_weights_that_torchvision_draws():
     torch.manual_seed(3)
     reference = torchvision.models.resnet18(norm_layer=torchvision.ops.FrozenBatchNorm2d)
