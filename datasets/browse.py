@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import base64
 import html
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ import numpy as np
 
 from datasets.keypoints import KeypointDataset
 from grouppose.errors import InputError, UserError
+from grouppose.files import write_whole
 from grouppose.inference.visualize import draw_grid, draw_poses
 from grouppose.skeleton import Skeleton
 
@@ -129,19 +129,14 @@ def browse(given: argparse.Namespace) -> None:
             f"--out {given.out} --count {given.count}; expected a name that ends in .html or .png "
             "and at least one picture"
         )
+    if not given.out.parent.is_dir():
+        raise InputError(f"cannot write {given.out}; give --out in a folder that exists")
     names = ("dataset_file", "coco_path")
     flags = {name: getattr(given, name) for name in names if getattr(given, name)}
     dataset = build_dataset("train", load_config(given.config_file, given.options, flags))
     grid = sample_grid(dataset, given.count)
     content = _png(grid) if given.out.suffix == ".png" else page(grid, dataset).encode()
-    partial = given.out.with_name(f".{given.out.name}.{os.getpid()}.part")
-    try:
-        partial.write_bytes(content)
-        partial.replace(given.out)
-    except OSError as error:
-        raise InputError(
-            f"cannot write {given.out} ({error.strerror}); give --out in a folder that exists"
-        ) from error
+    write_whole(given.out, lambda partial: partial.write_bytes(content))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from grouppose.errors import InputError
+from grouppose.files import write_whole
+
 logger = logging.getLogger("grouppose.train.data")
 VERSION = 1  # of the checks
 SHOWN = 5  # ids of a problem on the console
@@ -58,8 +61,7 @@ def _read(path: Path) -> list[dict[str, Any]] | None:
 
 
 def _write(path: Path, problems: list[dict[str, Any]]) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with contextlib.suppress(OSError):  # no place to keep it: looked over again next time
+    with contextlib.suppress(OSError, InputError):  # no place to keep it: looked over next time
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(problems), encoding="utf-8")
-        partial.replace(path)
+        text = json.dumps(problems)
+        write_whole(path, lambda partial: partial.write_text(text, encoding="utf-8"))

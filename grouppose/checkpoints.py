@@ -10,15 +10,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import pickle
 import re
-import shutil
 import struct
 import sys
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +26,13 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from grouppose.errors import InputError, MissingFileError, UserError
+from grouppose.files import write_whole
 
 _SECOND_COPY = re.compile(r"^transformer\.decoder\.(class_embed|pose_embed)\.")
 _HEADS = re.compile(r"^(class_embed|pose_embed)\.")
 _INDEX_TABLE = "relative_position_index"
 _SETTINGS = "settings"  # where a file keeps what built its model
 _ALLOWED = [argparse.Namespace]  # published files keep their command line in one
-FULL = 1 << 20  # a disk with fewer bytes left
 _UNREADABLE = (  # what the readers of damaged files raise
     RuntimeError,
     OSError,
@@ -302,35 +300,6 @@ def save_weights(model: nn.Module, path: str | Path) -> None:
 def _save_safetensors(state: dict[str, Tensor], settings: Mapping[str, Any], path: Path) -> None:
     metadata = {"format": "pt", _SETTINGS: json.dumps(dict(settings), default=str)}
     write_whole(path, lambda temporary: safetensors.torch.save_file(state, temporary, metadata))
-
-
-def write_whole(path: Path, write: Callable[[Path], None]) -> None:
-    """Calls `write` with another name, of the same ending, that becomes `path` if all went well."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part{path.suffix}")
-    try:
-        write(temporary)
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        flush_folder(path.parent)
-    except (OSError, RuntimeError) as error:  # torch.save reports a full disk as the latter
-        full = shutil.disk_usage(path.parent).free < FULL
-        reason = "the disk is full" if full else getattr(error, "strerror", None) or error
-        raise InputError(
-            f"could not write {path}: {reason}; free space or choose another place"
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def flush_folder(folder: Path) -> None:
-    """Makes new names in it last through a power cut."""
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def convert(source: Path, target: Path, to: str = "own", dtype: str | None = None) -> str:

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from datasets.annotations import read_annotations
-from grouppose.checkpoints import write_whole
 from grouppose.errors import InputError, UserError
+from grouppose.files import write_whole
 
 PARTS = ("crowdpose_train.json", "crowdpose_val.json")
 JOINED = "crowdpose_trainval.json"

@@ -19,7 +19,7 @@ from termcolor import colored
 from torch import Tensor
 from tqdm import tqdm
 
-from grouppose.checkpoints import write_whole
+from grouppose.files import write_whole
 from util import distributed
 
 logger = logging.getLogger("grouppose.train")

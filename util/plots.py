@@ -18,8 +18,8 @@ import cv2
 import numpy as np
 import torch
 
-from grouppose.checkpoints import write_whole
 from grouppose.errors import InputError, MissingFileError, UserError
+from grouppose.files import write_whole
 from grouppose.inference.visualize import draw_grid, draw_poses
 from grouppose.skeleton import Skeleton
 

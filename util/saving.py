@@ -15,8 +15,9 @@ from typing import Any
 
 from torch import Tensor
 
-from grouppose.checkpoints import flush_folder, read_checkpoint, write_checkpoint
+from grouppose.checkpoints import read_checkpoint, write_checkpoint
 from grouppose.errors import InputError
+from grouppose.files import flush_folder
 from util.log import logger
 
 NEWEST = "checkpoint.pth"

@@ -16,8 +16,8 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 from grouppose.backbones.swin import Swin
-from grouppose.checkpoints import write_whole
 from grouppose.errors import InputError, UserError
+from grouppose.files import write_whole
 from grouppose.inference.predictor import Predictor
 from grouppose.layers.deformable import MSDeformAttn
 from grouppose.models.grouppose.postprocess import best_people

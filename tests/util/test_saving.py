@@ -4,8 +4,9 @@ import threading
 import pytest
 import torch
 
-from grouppose.checkpoints import read_checkpoint, write_checkpoint, write_whole
+from grouppose.checkpoints import read_checkpoint, write_checkpoint
 from grouppose.errors import InputError
+from grouppose.files import write_whole
 from util import saving
 from util.saving import CheckpointWriter, find_checkpoint, name_of, remove_partial
 

@@ -1,0 +1,55 @@
+"""Files written whole or not at all."""
+
+import shutil
+
+import pytest
+
+from grouppose.errors import InputError
+from grouppose.files import write_whole
+
+
+def full_disk(_):
+    raise OSError(28, "No space left on device")
+
+
+def test_a_file_gets_its_name_when_it_is_whole(tmp_path):
+    path, seen = tmp_path / "model.onnx", []
+
+    def write(partial):
+        seen.append((partial.suffix, path.exists()))
+        partial.write_text("whole")
+
+    write_whole(path, write)
+    assert seen == [(".onnx", False)]
+    assert [p.name for p in tmp_path.iterdir()] == ["model.onnx"]
+
+
+def test_a_failed_write_leaves_the_old_file_alone(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("before")
+    with pytest.raises(InputError, match=r"could not write .*a\.txt: No space left on device"):
+        write_whole(path, full_disk)
+    assert path.read_text() == "before"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_full_disk_is_named_as_such(tmp_path, monkeypatch):
+    """torch.save reports it as a RuntimeError about a position in its own source."""
+
+    def unexpected(_):
+        raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 4 vs 2")
+
+    with pytest.raises(InputError, match="unexpected pos"):
+        write_whole(tmp_path / "a", unexpected)
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=4096))
+    with pytest.raises(InputError, match=r"could not write .*a: the disk is full; free space"):
+        write_whole(tmp_path / "a", unexpected)
+
+
+def test_a_missing_folder_is_one_line(tmp_path):
+    with pytest.raises(InputError, match="could not write .*b: No such file or directory; .*place"):
+        write_whole(tmp_path / "none" / "b", lambda partial: partial.write_text(""))
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="could not write .*b: Not a directory"):
+        write_whole(tmp_path / "file" / "b", lambda partial: partial.write_text(""))
