@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -139,20 +140,25 @@ def _people_of_picture(result: Result) -> str:
         confidence = result.keypoints.confidence[i]
         sure = f"{int((confidence >= _SURE).sum())} of {len(confidence)}"
         size = f"{x1 - x0} x {y1 - y0}"
-        rows.append([_swatch(i, i + 1), f"{score:.2f}", f"{x0}, {y0}", size, sure])
-    header = ["Person", "Score", "Left, top", "Size", "Sure keypoints"]
-    return _table(_count(len(result)), header, rows)
+        kind = _kind(result, i)
+        rows.append([_swatch(i, i + 1), *kind, f"{score:.2f}", f"{x0}, {y0}", size, sure])
+    header = ["Number", *_kind(result), "Score", "Left, top", "Size", "Sure keypoints"]
+    return _table(_count(result.category_names), header, rows)
 
 
 def _people_of_video(results: Sequence[Result]) -> str:
     seen: dict[int, list[tuple[int, float]]] = {}
+    names: dict[int, str] = {}
+    kinds: dict[int, list[str]] = {}
     for result in results:
-        for number, score in zip(result.ids, result.scores, strict=True):
+        for i, (number, score) in enumerate(zip(result.ids, result.scores, strict=True)):
             seen.setdefault(int(number), []).append((result.frame, float(score)))
+            names[int(number)], kinds[int(number)] = result.category_names[i], _kind(result, i)
     rate = results[0].rate if results else 1.0
     rows = [
         [
             _swatch(number, number),
+            *kinds[number],
             f"{max(score for _, score in found):.2f}",
             f"{found[0][0] / rate:.1f} s",
             f"{found[-1][0] / rate:.1f} s",
@@ -160,13 +166,26 @@ def _people_of_video(results: Sequence[Result]) -> str:
         ]
         for number, found in sorted(seen.items())
     ]
-    header = ["Person", "Best score", "First seen", "Last seen", "Pictures"]
-    title = f"{_count(len(rows))} in {len(results)} pictures"
+    kind = _kind(results[0]) if results else []
+    header = ["Number", *kind, "Best score", "First seen", "Last seen", "Pictures"]
+    title = f"{_count(list(names.values()))} in {len(results)} pictures"
     return _table(title, header, rows)
 
 
-def _count(people: int) -> str:
-    return {0: "Nobody found", 1: "1 person"}.get(people, f"{people} people")
+def _kind(result: Result, person: int | None = None) -> list[str]:
+    """A column for the class, where there are several: its title, or a person's cell."""
+    if len(result.categories) == 1:
+        return []
+    return ["Class"] if person is None else [html.escape(result.category_names[person])]
+
+
+def _count(names: Sequence[str]) -> str:
+    """How many of each class: "1 person", "2 people", "3 x cat, 1 x dog"."""
+    if set(names) <= {"person"}:
+        count = len(names)
+        return {0: "Nobody found", 1: "1 person"}.get(count, f"{count} people")
+    counts = Counter(names).items()
+    return ", ".join(f"{count} x {html.escape(name)}" for name, count in counts)
 
 
 def _swatch(colour: int, number: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from grouppose.checkpoints import read_checkpoint
 from grouppose.errors import InputError
 from grouppose.inference import tta
 from grouppose.inference.rescore import Rescorer
-from grouppose.inference.results import Keypoints, Result
+from grouppose.inference.results import PERSON, Keypoints, Result
 from grouppose.inference.sources import Frame, frames
 from grouppose.inference.tracking import Tracker
 from grouppose.keypoints import suppress
@@ -117,7 +117,7 @@ class Predictor:
         self._postprocess = family(settings["modelname"]).postprocess(
             num_select=found, skeleton=self.skeleton.to_dict()
         )
-        self.categories = settings.get("categories", [])  # [id, name] of labels 1, 2, ...
+        self.categories = _categories(settings)
         self._sigmas = torch.tensor(self.skeleton.sigmas)
         self._rescorer = None if rescore is None else Rescorer.load(rescore, self.skeleton)
 
@@ -210,7 +210,15 @@ class Predictor:
             path=frame.path,
             frame=frame.number,
             rate=frame.rate,
+            categories=self.categories,
         )
+
+
+def _categories(settings: Mapping[str, Any]) -> tuple[tuple[int, str], ...]:
+    """Id and name of what the labels 1, 2, ... stand for; a person, where nobody named them."""
+    named = [(int(number), str(name)) for number, name in settings.get("categories") or PERSON]
+    unnamed = range(len(named) + 1, settings["num_classes"])
+    return (*named, *((label, f"class_{label}") for label in unnamed))
 
 
 def _device(name: str | torch.device) -> torch.device:

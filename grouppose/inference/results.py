@@ -13,6 +13,8 @@ from grouppose.errors import InputError
 from grouppose.inference.visualize import draw_poses
 from grouppose.skeleton import Skeleton
 
+PERSON = ((1, "person"),)  # COCO's category, where a model was trained without names of classes
+
 
 @dataclass(frozen=True)
 class Keypoints:
@@ -47,12 +49,13 @@ class Result:
         image: (H, W, 3) uint8 RGB.
         keypoints: of all people.
         scores: (n,) in [0, 1].
-        labels: (n,) int; 1 is person.
+        labels: (n,) int, from 1: whose category is `categories[label - 1]`.
         skeleton: names and limbs of the K keypoints.
         path: of the file, or what else the picture came from.
         frame: number in the source, from 0.
         rate: pictures a second, where the source is a video; 0 otherwise.
         ids: (n,) int, the same for a person from frame to frame, where people are tracked.
+        categories: id and name of the model's classes, in the order of their labels.
     """
 
     image: np.ndarray
@@ -64,6 +67,7 @@ class Result:
     frame: int = 0
     rate: float = 0.0
     ids: np.ndarray | None = None
+    categories: tuple[tuple[int, str], ...] = PERSON
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -81,6 +85,17 @@ class Result:
             labels=self.labels[people],
             ids=None if self.ids is None else self.ids[people],
         )
+
+    @property
+    def category_ids(self) -> np.ndarray:
+        """(n,) int: each person's category in the data set that the model was trained on."""
+        ids = [self.categories[label - 1][0] for label in self.labels]
+        return np.array(ids, dtype=int)
+
+    @property
+    def category_names(self) -> list[str]:
+        """n names, such as "person"."""
+        return [self.categories[label - 1][1] for label in self.labels]
 
     @property
     def boxes(self) -> np.ndarray:
@@ -137,7 +152,7 @@ class Result:
             x0, y0, x1, y1 = self.boxes[i]
             person = {
                 "image_id": image_id,
-                "category_id": int(self.labels[i]),
+                "category_id": int(self.category_ids[i]),
                 "keypoints": np.round(points.astype(float), 3).ravel().tolist(),
                 "score": round(float(self.scores[i]), 6),
                 "bbox": np.round([x0, y0, x1 - x0, y1 - y0], 3).tolist(),
@@ -154,11 +169,12 @@ class Result:
         """Everything but the pixels, as plain numbers and lists."""
         height, width = self.keypoints.size
         people = []
-        for found in self.to_coco():
+        for found, name in zip(self.to_coco(), self.category_names, strict=True):
             values = iter(found["keypoints"])
             person = {
                 "score": found["score"],
-                "label": found["category_id"],
+                "category_id": found["category_id"],
+                "category": name,
                 "box": found["bbox"],
                 "keypoints": [[x, y] for x, y, _ in zip(values, values, values, strict=True)],
                 "confidence": found["keypoint_confidence"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,35 +12,92 @@ import numpy as np
 
 from grouppose.errors import InputError
 from grouppose.inference.results import Result
+from grouppose.keypoints import BOX_SHARE, LEAST_SPAN
+from grouppose.skeleton import DEFAULT_SIGMA, read_skeleton, shipped
 
 MP4 = (".mp4", "mp4v")  # ending and codec; every player
 WEBM = (".webm", "VP80")  # every browser
 
 
 class Annotations:
-    """Collects the people of pictures in COCO's format."""
+    """Collects the people of pictures in COCO's format, as results and as labels to train on."""
 
     def __init__(self) -> None:
         self.images: list[dict[str, Any]] = []
         self.people: list[dict[str, Any]] = []
-        self.names: list[str] = []
+        self.categories: list[dict[str, Any]] = []
 
     def add(self, result: Result) -> None:
         """Notes a picture and its people; ids count from 1."""
-        self.names = list(result.skeleton.names)
+        self.categories = _categories(result)
         number = len(self.images) + 1
         height, width = result.keypoints.size
         image = {"id": number, "file_name": result.path, "height": height, "width": width}
         self.images.append({**image, "frame": result.frame})
         for person in result.to_coco(number):
-            person["id"] = len(self.people) + 1
-            person["num_keypoints"] = len(self.names)
-            self.people.append(person)
+            num_keypoints = sum(v > 0 for v in person["keypoints"][2::3])
+            box = _labelled_box(person["bbox"], width, height)
+            self.people.append(
+                {
+                    **person,
+                    "id": len(self.people) + 1,
+                    "num_keypoints": num_keypoints,
+                    "bbox": box,
+                    "area": _area(box, num_keypoints),
+                    "iscrowd": 0,
+                }
+            )
 
     def content(self) -> dict[str, Any]:
-        """images, annotations and categories, as an annotation file has them."""
-        category = {"id": 1, "name": "person", "keypoints": self.names}
-        return {"images": self.images, "annotations": self.people, "categories": [category]}
+        """images, annotations and categories, as an annotation file has them.
+
+        Files are named from the folder that they have in common, as in a data set.
+        """
+        names = _from_common_folder([image["file_name"] for image in self.images])
+        images = [
+            {**image, "file_name": name} for image, name in zip(self.images, names, strict=True)
+        ]
+        return {"images": images, "annotations": self.people, "categories": self.categories}
+
+
+def _categories(result: Result) -> list[dict[str, Any]]:
+    """The model's, with its skeleton, whose pairs COCO counts from 1."""
+    skeleton = result.skeleton
+    poses: dict[str, Any] = {
+        "keypoints": list(skeleton.names),
+        "skeleton": [[a + 1, b + 1] for a, b in skeleton.limbs],
+    }
+    known = {read_skeleton(name).sigmas for name in shipped()}
+    if skeleton.sigmas not in known and set(skeleton.sigmas) != {DEFAULT_SIGMA}:
+        poses["sigmas"] = list(skeleton.sigmas)  # which no reader could tell from the names
+    return [{"id": number, "name": name, **poses} for number, name in result.categories]
+
+
+def _labelled_box(box: list[float], width: int, height: int) -> list[float]:
+    """[x, y, w, h] with sides of a pixel at least, as keypoints on a line or outside have none."""
+    x, y, w, h = box
+    w, h = max(w, 1.0), max(h, 1.0)
+    return [min(x, width - w), min(y, height - h), w, h]
+
+
+def _area(box: list[float], num_keypoints: int) -> float:
+    """As `grouppose.keypoints.pose_area` has it, which takes one or two for a square."""
+    w, h = box[2:]
+    if num_keypoints < 3:
+        w = h = max(w, h, LEAST_SPAN)
+    return round(BOX_SHARE * w * h, 3)
+
+
+def _from_common_folder(paths: list[str]) -> list[str]:
+    """The paths of files as a data set names them; what is no path stays as it is."""
+    if any("://" in path for path in paths):
+        return paths
+    try:
+        folder = os.path.commonpath([os.path.dirname(path) for path in paths])
+    except ValueError:  # none at all, or some of them absolute and some not
+        return paths
+    start = folder or os.curdir
+    return [Path(os.path.relpath(path, start)).as_posix() if path else path for path in paths]
 
 
 class Writer:

@@ -10,7 +10,7 @@ import grouppose
 from grouppose.errors import InputError, MissingFileError
 from grouppose.inference.predictor import Predictor
 from grouppose.inference.sources import frames
-from tests.inference.conftest import noise, write, write_video
+from tests.inference.conftest import noise, save_small_model, write, write_video
 
 
 def predictor(weights, **changes):
@@ -207,3 +207,21 @@ def test_scales_are_merged_and_people_limited(weights):
 def test_wrong_settings_are_named(weights, changes, message):
     with pytest.raises(InputError, match=message):
         predictor(weights, **changes)
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, ((1, "person"),)),
+        ({"categories": [[7, "horse"]]}, ((7, "horse"),)),
+        ({"num_classes": 3, "categories": [[3, "cat"], [9, "dog"]]}, ((3, "cat"), (9, "dog"))),
+        ({"num_classes": 3}, ((1, "person"), (2, "class_2"))),
+    ],
+)
+def test_classes_are_those_of_the_model(tmp_path, settings, expected):
+    path = save_small_model(tmp_path, **settings)
+    predictor = grouppose.Predictor(path, device="cpu", threshold=float("-inf"))
+    (result,) = predictor(noise())
+    assert predictor.categories == result.categories == expected
+    ids = {number for number, _ in expected}
+    assert {person["category_id"] for person in result.to_coco()} <= ids and len(result)

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -58,12 +59,22 @@ def test_coco_and_json_by_hand():
     assert (content["path"], content["height"], content["width"]) == ("a.jpg", 10, 20)
     assert content["people"][1] == {
         "score": 0.4,
-        "label": 1,
+        "category_id": 1,
+        "category": "person",
         "box": [0.0, 8.0, 20.0, 2.0],
         "keypoints": [[-4.0, 8.0], [30.0, 12.0]],
         "confidence": [0.25, 0.75],
         "id": 8,
     }
+
+
+def test_people_have_the_categories_of_the_model():
+    pets = replace(two_people(), labels=np.array([2, 1]), categories=((3, "cat"), (9, "dog")))
+    assert pets.category_ids.tolist() == [9, 3] and pets.category_names == ["dog", "cat"]
+    assert [person["category_id"] for person in pets.to_coco()] == [9, 3]
+    people = pets.to_dict()["people"]
+    assert [(p["category_id"], p["category"]) for p in people] == [(9, "dog"), (3, "cat")]
+    assert pets[[]].category_ids.tolist() == [] == pets[[]].category_names
 
 
 def test_a_saved_picture_is_the_drawn_one(tmp_path):

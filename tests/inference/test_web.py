@@ -57,10 +57,15 @@ def test_the_api_gives_what_the_predictor_finds_and_keeps_no_file(site, weights,
     (image,) = content["images"]
     assert image == {"id": 1, "file_name": "", "height": 48, "width": 80, "frame": 0}
     expected = [
-        {**person, "id": i + 1, "num_keypoints": 17} for i, person in enumerate(result.to_coco(1))
+        {**person, "id": i + 1, "num_keypoints": 17, "iscrowd": 0}
+        for i, person in enumerate(result.to_coco(1))
     ]
+    for person in content["annotations"]:
+        assert person.pop("area") == pytest.approx(0.53 * np.prod(person["bbox"][2:]), abs=1e-3)
     assert len(expected) == 6 and content["annotations"] == expected
-    assert content["categories"][0]["keypoints"] == list(result.skeleton.names)
+    (category,) = content["categories"]
+    assert (category["id"], category["name"]) == (1, "person")
+    assert category["keypoints"] == list(result.skeleton.names)
     middle = float(np.sort(result.scores)[2:4].mean())
     _, _, fewer = site.call(f"/api/predict?threshold={middle}", picture.read_bytes())
     assert [p["score"] for p in fewer["annotations"]] == [p["score"] for p in expected[:3]]
