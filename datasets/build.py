@@ -23,6 +23,7 @@ from datasets.transforms import Sizes
 from datasets.validation import report_problems
 from grouppose.batch import batch_images
 from grouppose.errors import InputError, MissingFileError
+from grouppose.models import targets_of
 from grouppose.skeleton import CROWDPOSE, skeleton_of
 
 
@@ -53,8 +54,8 @@ def build_dataset(split: str, cfg: Mapping) -> KeypointDataset:
 
     Args:
         split: "train" or "val".
-        cfg: dataset_file, coco_path, num_body_points, num_classes, skeleton, categories, seed,
-            subset, data_aug_scales, data_aug_max_size, data_aug_scales2_resize,
+        cfg: modelname, dataset_file, coco_path, num_body_points, num_classes, skeleton, categories,
+            seed, subset, data_aug_scales, data_aug_max_size, data_aug_scales2_resize,
             data_aug_scales2_crop, data_aug_scale_overlap and what `place_of` reads; for
             "synthetic" also synthetic_train, synthetic_val, synthetic_seed and synthetic_size.
     """
@@ -91,6 +92,7 @@ def build_dataset(split: str, cfg: Mapping) -> KeypointDataset:
     if source == "train":
         data = _with_people(data, cfg.subset, place.annotations)
     changed = custom or cfg.subset or place.listed
+    facts = {"num_body_points": poses.skeleton.num_keypoints, "skeleton": poses.skeleton.to_dict()}
     return KeypointDataset(
         data,
         image_folder=images,
@@ -100,6 +102,7 @@ def build_dataset(split: str, cfg: Mapping) -> KeypointDataset:
         split=split,
         sizes=sizes,
         seed=cfg.seed,
+        encode=targets_of({**cfg, **facts}),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,6 @@ from datasets.transforms import (
     Sizes,
     eval_transform,
     flip,
-    normalised,
     train_transform,
     within,
 )
@@ -55,6 +54,7 @@ class KeypointDataset(Dataset):
         split: str,
         sizes: Sizes,
         seed: int,
+        encode: Callable,
     ):
         self.annotation_file = annotation_file
         self.protocol = protocol
@@ -67,6 +67,7 @@ class KeypointDataset(Dataset):
         self._sizes = sizes
         self._mirrored = False
         self._seed = seed
+        self._encode = encode
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # workers see it change
 
     def __len__(self) -> int:
@@ -110,39 +111,54 @@ class KeypointDataset(Dataset):
         self._epoch.fill_(epoch)
 
     def __getitem__(self, index: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """One picture and its people.
+        """One picture as the network gets it, and what its losses compare with.
 
         Returns:
-            image (3, h, w) uint8 RGB; target with image_id () int64, orig_size (2,) int64 height
-            and width of the file's picture, labels (T,) int64 (1 = person), keypoints (T, K, 2) in
-            [0, 1] of the returned picture, visible (T, K) bool, area (T,) as share of it. T may
-            be 0. When training, a picture that cannot be read is replaced by the next one; the
-            target then also has unreadable, a list of (image id, why).
+            image (3, h, w) uint8 RGB; target: what the family's `encode` gives of its people, with
+            image_id () int64 and orig_size (2,) int64 height and width of the file's picture. When
+            training, a picture that cannot be read is replaced by the next one; the target then
+            also has unreadable, a list of (image id, why).
         """
-        index, image, people, unreadable = self._next_readable(range(len(self))[index])
-        orig_size = torch.tensor(image.shape[-2:])
-        if self.split == "train":
-            generator = np.random.default_rng((self._seed, int(self._epoch), index))
-            order = self.skeleton.flip_order
-            image, people = train_transform(image, people, self._sizes, order, generator)
-        else:
-            if self._mirrored:
-                image, people = flip(image, people, self.skeleton.flip_order)
-            image, people = eval_transform(image, people, self._sizes)
-        target = normalised(image, people)
+        index, picture, unreadable = self._next_readable(range(len(self))[index])
+        image, people = self._seen(index, *picture)
+        size = tuple(image.shape[-2:])
+        target = self._encode(people, size, torch.zeros(size, dtype=torch.bool))
         target["image_id"] = torch.tensor(int(self.image_ids[index]))
-        target["orig_size"] = orig_size
+        target["orig_size"] = torch.tensor(picture[0].shape[-2:])
         if unreadable:
             target["unreadable"] = unreadable
         return planar(image), target
 
-    def _next_readable(self, index: int) -> tuple[int, Tensor, People, list[tuple[int, str]]]:
+    def sample(self, index: int) -> tuple[Tensor, People]:
+        """One picture as the network gets it, and the people on it in its pixels.
+
+        Returns:
+            image (3, h, w) uint8 RGB; people: keypoints (T, K, 2) float32, visible (T, K) bool,
+            boxes (T, 4) x0, y0, x1, y1, area (T,) and labels (T,) int64, 1 for a person. T may be
+            0.
+        """
+        index, picture, _ = self._next_readable(range(len(self))[index])
+        return self._seen(index, *picture)
+
+    def _seen(self, index: int, image: Tensor, people: People) -> tuple[Tensor, People]:
+        """What is read, augmented when training and brought to the size of evaluation else."""
+        if self.split == "train":
+            generator = np.random.default_rng((self._seed, int(self._epoch), index))
+            order = self.skeleton.flip_order
+            return train_transform(image, people, self._sizes, order, generator)
+        if self._mirrored:
+            image, people = flip(image, people, self.skeleton.flip_order)
+        return eval_transform(image, people, self._sizes)
+
+    def _next_readable(
+        self, index: int
+    ) -> tuple[int, tuple[Tensor, People], list[tuple[int, str]]]:
         """Index, picture and people of the first that can be read, and what is wrong before it."""
         unreadable: list[tuple[int, str]] = []
         for i in range(index, index + min(TRIES, len(self))):
             i %= len(self)
             try:
-                return i, *self._read(i), unreadable
+                return i, self._read(i), unreadable
             except (InputError, MissingFileError) as error:
                 if self.split != "train":
                     raise

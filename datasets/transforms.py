@@ -166,16 +166,3 @@ def eval_transform(image: Tensor, people: People, sizes: Sizes) -> tuple[Tensor,
     """The largest of the training sizes."""
     size = resized_size(*image.shape[-2:], max(sizes.scales), sizes.longest)
     return resize(image, people, size)
-
-
-def normalised(image: Tensor, people: People) -> People:
-    """Keypoints in [0, 1] of the picture's width and height, area as a share of the picture.
-
-    Keypoints that were labelled outside the picture move to its border. Boxes are left out.
-    """
-    height, width = image.shape[-2:]
-    return {
-        **{name: value for name, value in people.items() if name != "boxes"},
-        "keypoints": (people["keypoints"] / torch.tensor([width, height])).clamp(0, 1),
-        "area": people["area"] / (height * width),
-    }

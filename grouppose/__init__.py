@@ -2,7 +2,7 @@
 
 from grouppose.checkpoints import load_weights, save_weights
 from grouppose.inference.predictor import Predictor
-from grouppose.models import build_criterion, build_model, load_model
+from grouppose.models import build_criterion, build_model, build_targets, load_model
 from grouppose.models.grouppose.postprocess import postprocess
 from grouppose.skeleton import Skeleton
 from grouppose.version import __version__
@@ -13,6 +13,7 @@ __all__ = [
     "__version__",
     "build_criterion",
     "build_model",
+    "build_targets",
     "load_model",
     "load_weights",
     "postprocess",

@@ -175,13 +175,13 @@ def _losses_and_gradient(
     Returns:
         () of each loss, over these batches: "loss", the weighted sum, and the others unweighted.
     """
-    people = sum(len(target["labels"]) for _, _, targets in parts for target in targets)
+    count = criterion.count([target for _, _, targets in parts for target in targets])
     rows, names = [], ()
     for i, (images, padding, targets) in enumerate(parts):
         targets = [_to_device(target, device) for target in targets]
         with _synchronised(model, i == len(parts) - 1):
             outputs = forward(model, images, padding, device, precision)
-            losses = criterion(outputs, targets, people)
+            losses = criterion(outputs, targets, count)
             total = criterion.total(losses)
             scaler.scale(total).backward()
         names = ("loss", *losses)

@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from grouppose.errors import InputError
+from grouppose.models import targets_of
 from util import distributed
 from util.log import highest_memory, logger
 
@@ -116,14 +117,19 @@ def _try_step(
     padding[:, -1] = True
     with torch.autocast(device.type, dtype=precision, enabled=precision is not None):
         outputs = model.train()(images, padding)
-    targets = [_crowd(settings["num_body_points"], device) for _ in range(pictures)]
-    criterion.total(criterion(outputs, targets, CROWD * pictures)).backward()
+    target = targets_of(settings)(*_crowd(settings["num_body_points"], shorter, longer))
+    targets = [{name: value.to(device) for name, value in target.items()}] * pictures
+    criterion.total(criterion(outputs, targets, criterion.count(targets))).backward()
 
 
-def _crowd(num_keypoints: int, device: torch.device) -> dict[str, Tensor]:
-    return {
-        "labels": torch.ones(CROWD, dtype=torch.int64, device=device),
-        "keypoints": torch.rand(CROWD, num_keypoints, 2, device=device),
-        "visible": torch.ones(CROWD, num_keypoints, dtype=torch.bool, device=device),
-        "area": torch.full((CROWD,), 0.1, device=device),
+def _crowd(num_keypoints: int, height: int, width: int) -> tuple:
+    """Many people all over a picture: what `encode` takes."""
+    corners = torch.rand(CROWD, 2, 2).sort(1).values * torch.tensor([width, height])
+    people = {
+        "keypoints": torch.rand(CROWD, num_keypoints, 2) * torch.tensor([width, height]),
+        "visible": torch.ones(CROWD, num_keypoints, dtype=torch.bool),
+        "boxes": corners.flatten(1),
+        "area": torch.full((CROWD,), 0.1 * height * width),
+        "labels": torch.ones(CROWD, dtype=torch.int64),
     }
+    return people, (height, width), torch.zeros(height, width, dtype=torch.bool)

@@ -1,4 +1,4 @@
-"""The families of models. A family is a folder that gives three build functions."""
+"""The families of models. A family is a folder that gives four build functions."""
 
 from __future__ import annotations
 
@@ -22,11 +22,15 @@ class Family(NamedTuple):
     model: Callable[..., nn.Module]
     criterion: Callable[..., nn.Module]
     postprocess: Callable[..., Callable]
+    targets: Callable[..., Callable]
 
 
 MODELS = {
     "grouppose": Family(
-        grouppose.build_model, grouppose.build_criterion, grouppose.build_postprocess
+        grouppose.build_model,
+        grouppose.build_criterion,
+        grouppose.build_postprocess,
+        grouppose.build_targets,
     ),
 }
 
@@ -79,6 +83,35 @@ def build_criterion(name: str, **settings: Any) -> nn.Module:
     return call(family(name).criterion, settings)
 
 
+def build_targets(name: str, **settings: Any) -> Callable:
+    """Builds a family's `encode(people, size, ignore)`: what its losses compare with.
+
+    It runs in the workers that read data.
+
+    Args of what is built:
+        people: in pixels of the network's input: keypoints (T, K, 2), visible (T, K) bool, boxes
+            (T, 4) x0, y0, x1, y1, area (T,) in square pixels, labels (T,); and columns that some
+            families read: mirrored () bool, whether the input is mirrored; small (T,) bool, less
+            than 32 x 32 pixels in the original picture; original_area (T,), in its pixels.
+        size: height and width of the input.
+        ignore: (H, W) bool, True where nothing is to be learnt.
+
+    Returns:
+        A function that gives a dict of tensors.
+    """
+    return call(family(name).targets, settings)
+
+
+def targets_of(settings: Mapping[str, Any]) -> Callable:
+    """`build_targets` of `settings["modelname"]`; settings of others are left out."""
+    name = settings["modelname"]
+    return build_targets(name, **_known(family(name).targets, settings))
+
+
+def _known(function: Callable, settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: settings[key] for key in settings_of(function) if key in settings}
+
+
 def build(settings: Mapping[str, Any]) -> tuple[nn.Module, nn.Module, Callable]:
     """Model, criterion and postprocess of `settings["modelname"]`.
 
@@ -87,14 +120,10 @@ def build(settings: Mapping[str, Any]) -> tuple[nn.Module, nn.Module, Callable]:
     """
     name = settings["modelname"]
     chosen = family(name)
-
-    def known(function: Callable) -> dict[str, Any]:
-        return {key: settings[key] for key in settings_of(function) if key in settings}
-
     return (
-        build_model(name, **known(chosen.model)),
-        build_criterion(name, **known(chosen.criterion)),
-        chosen.postprocess(**known(chosen.postprocess)),
+        build_model(name, **_known(chosen.model, settings)),
+        build_criterion(name, **_known(chosen.criterion, settings)),
+        chosen.postprocess(**_known(chosen.postprocess, settings)),
     )
 
 

@@ -9,6 +9,7 @@ from PIL import Image
 from grouppose.skeleton import skeleton_of
 
 DEFAULTS = {
+    "modelname": "grouppose",
     "dataset_file": "coco",
     "train_annotations": "",
     "val_annotations": "",

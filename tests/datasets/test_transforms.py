@@ -10,7 +10,6 @@ from datasets.transforms import (
     crop,
     eval_transform,
     flip,
-    normalised,
     resize,
     train_transform,
     within,
@@ -173,13 +172,6 @@ def test_arguments_are_not_changed():
     assert all(torch.equal(found[name], copies[1][name]) for name in found)
 
 
-def test_normalised_by_hand():
-    result = normalised(tensor_picture(20, 40), people([[[10.0, 5.0], [-1.0, 21.0]]], area=[80.0]))
-    assert result["keypoints"].tolist() == [[[0.25, 0.25], [0.0, 1.0]]]  # outside: to the border
-    assert result["area"].tolist() == pytest.approx([0.1])
-    assert "boxes" not in result
-
-
 @settings(deadline=None, max_examples=60)
 @given(st.integers(0, 2**32), st.integers(30, 150), st.integers(30, 150))
 def test_training_pictures_keep_the_rules(seed, height, width):
@@ -189,9 +181,8 @@ def test_training_pictures_keep_the_rules(seed, height, width):
     )
     low, high = sorted(image.shape[-2:])
     assert low in SIZES.scales or abs(high - SIZES.longest) <= max(height, width) / 30
-    target = normalised(image, result)
-    assert ((target["keypoints"] >= 0) & (target["keypoints"] <= 1))[target["visible"]].all()
-    assert ((target["area"] > 0) & (target["area"] <= 1.001)).all()
+    height, width = image.shape[-2:]
+    assert ((result["area"] > 0) & (result["area"] <= 1.001 * height * width)).all()
 
 
 def test_flip_and_crop_come_every_second_time():

@@ -214,7 +214,7 @@ def test_losses_of_parts_add_up_to_those_of_the_whole():
     ]
     whole = criterion(outputs, targets)
     parts = [
-        criterion({k: v[i : i + 1] for k, v in outputs.items()}, targets[i : i + 1], people=4)
+        criterion({k: v[i : i + 1] for k, v in outputs.items()}, targets[i : i + 1], count=4)
         for i in range(2)
     ]
     torch.testing.assert_close({k: parts[0][k] + parts[1][k] for k in whole}, whole)

@@ -26,9 +26,12 @@ class Line(nn.Module):
 
 
 class Distance(nn.Module):
-    def forward(self, outputs: dict[str, Tensor], targets: list, people: int) -> dict[str, Tensor]:
+    def forward(self, outputs: dict[str, Tensor], targets: list, count: int) -> dict[str, Tensor]:
         wanted = torch.stack([target["y"] for target in targets])
-        return {"loss_a": (outputs["y"] - wanted).sum() / people}
+        return {"loss_a": (outputs["y"] - wanted).sum() / count}
+
+    def count(self, targets: list) -> int:
+        return len(targets)
 
     def total(self, losses: dict[str, Tensor]) -> Tensor:
         return 3 * losses["loss_a"]

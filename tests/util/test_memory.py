@@ -23,6 +23,7 @@ def test_a_step_of_the_largest_size_trains():
     model = grouppose.build_model("grouppose", **SMALL)
     criterion = grouppose.build_criterion("grouppose", num_body_points=5)
     settings = {
+        "modelname": "grouppose",
         "data_aug_scales": [32, 64],
         "data_aug_max_size": 96,
         "data_aug_scale_overlap": None,

@@ -40,7 +40,7 @@ class Criterion(nn.Module):
         self,
         outputs: dict[str, object],
         targets: Sequence[dict[str, Tensor]],
-        people: int | None = None,
+        count: int | None = None,
     ) -> dict[str, Tensor]:
         """Computes the unweighted losses.
 
@@ -49,8 +49,8 @@ class Criterion(nn.Module):
                 left out.
             targets: B dicts of labels (T,) int64, keypoints (T, K, 2) in [0, 1] of the picture
                 without its padding, visible (T, K) bool, area (T,) as a share of the picture.
-            people: what to divide by in place of the number of people in `targets`: that of a
-                larger batch, of which these are a part.
+            count: what to divide by in place of `self.count(targets)`: that of a larger batch, of
+                which these are a part.
 
         Returns:
             loss_ce, loss_keypoints, loss_oks of the last layer, the same with _0, _1, ... for the
@@ -71,14 +71,16 @@ class Criterion(nn.Module):
         cost = MatchingCost(**{**vars(self.cost), "sigmas": self.cost.sigmas.to(device)})
         times = [1 if head is outputs else self.aux_matches for head in heads.values()]
         matches = match(list(heads.values()), targets, cost, times)
-        if people is None:
-            people = sum(len(t["labels"]) for t in targets)
-        count = _mean_over_ranks(people, device)
+        count = _mean_over_ranks(self.count(targets) if count is None else count, device)
         losses = {}
         for (suffix, head), pairs, m in zip(heads.items(), matches, times, strict=True):
             for name, loss in _head_losses(head, targets, pairs, cost).items():
                 losses[name + suffix] = loss / (m * count)
         return losses
+
+    def count(self, targets: Sequence[dict[str, Tensor]]) -> int:
+        """What losses are divided by: the labelled people of these pictures."""
+        return sum(len(target["labels"]) for target in targets)
 
     def total(self, losses: dict[str, Tensor]) -> Tensor:
         """The weighted sum of `forward`'s losses."""
