@@ -49,32 +49,59 @@ def _keypoint_similarity(pred: Tensor, target: Tensor, area: Tensor, sigmas: Ten
     return torch.exp(-squared_distance / scale)
 
 
-def pose_area(keypoints: Tensor) -> Tensor:
-    """Area that a pose stands for where nobody labelled one: (..., K, 2) -> (...).
+def pose_area(keypoints: Tensor, found: Tensor | None = None) -> Tensor:
+    """Area that a pose stands for where nobody labelled one.
 
     One or two keypoints span no area: theirs is that of a square on their distance, at least
     `LEAST_SPAN` pixels.
+
+    Args:
+        keypoints: (..., K, 2).
+        found: (..., K) bool; None: all of them. The others do not count, whatever they hold.
+
+    Returns:
+        (...), in the unit squared; 0 where nothing is found.
     """
-    sides = keypoints.amax(-2) - keypoints.amin(-2)
-    if keypoints.shape[-2] < 3:
-        sides = sides.amax(-1, keepdim=True).clamp(min=LEAST_SPAN).expand_as(sides)
-    return BOX_SHARE * sides.prod(-1)
+    if found is None:
+        found = torch.ones(keypoints.shape[:-1], dtype=torch.bool, device=keypoints.device)
+    missing = ~found[..., None]
+    highest = keypoints.masked_fill(missing, -torch.inf).amax(-2)
+    sides = highest - keypoints.masked_fill(missing, torch.inf).amin(-2)
+    square = sides.amax(-1, keepdim=True).clamp(min=LEAST_SPAN).expand_as(sides)
+    count = found.sum(-1)
+    area = BOX_SHARE * torch.where((count < 3)[..., None], square, sides).prod(-1)
+    return area.masked_fill(count == 0, 0)
 
 
-def pose_similarity(a: Tensor, b: Tensor, sigmas: Tensor) -> Tensor:
+def pose_similarity(
+    a: Tensor,
+    b: Tensor,
+    sigmas: Tensor,
+    a_found: Tensor | None = None,
+    b_found: Tensor | None = None,
+) -> Tensor:
     """OKS of every pose with every pose, by the mean of their areas.
 
     Args:
         a: (..., n, K, 2).
         b: (..., m, K, 2), the same unit.
         sigmas: (K,) of the skeleton.
+        a_found: (..., n, K) bool, the keypoints of `a` that are there; None: all. Those count
+            that both poses have; poses with none in common are not alike.
+        b_found: (..., m, K), of `b`.
 
     Returns:
         (..., n, m), symmetric in a and b.
     """
-    area = (pose_area(a)[..., :, None] + pose_area(b)[..., None, :]) / 2
-    a, b = a[..., :, None, :, :], b[..., None, :, :, :]
+    area = (pose_area(a, a_found)[..., :, None] + pose_area(b, b_found)[..., None, :]) / 2
     visible = torch.ones(a.shape[-2], dtype=torch.bool, device=a.device)
+    if a_found is not None:
+        a = a.masked_fill(~a_found[..., None], 0)  # which may be no number
+        visible = visible & a_found[..., :, None, :]
+    if b_found is not None:
+        b = b.masked_fill(~b_found[..., None], 0)
+        visible = visible & b_found[..., None, :, :]
+    a, b = a[..., :, None, :, :], b[..., None, :, :, :]
     return object_keypoint_similarity(a, b, visible, area, sigmas)
 
 
@@ -90,12 +117,18 @@ def agreement(keypoints: Tensor, before: Tensor, sigmas: Tensor) -> Tensor:
         sigmas: (K,) of the skeleton.
 
     Returns:
-        (..., K) in [0, 1]; 1: not moved.
+        (..., K) in [1e-6, 1]; 1: not moved. Never 0, which would say that it is missing.
     """
-    return _keypoint_similarity(keypoints, before, pose_area(keypoints), sigmas)
+    return _keypoint_similarity(keypoints, before, pose_area(keypoints), sigmas).clamp(min=1e-6)
 
 
-def suppress(keypoints: Tensor, scores: Tensor, sigmas: Tensor, threshold: float) -> Tensor:
+def suppress(
+    keypoints: Tensor,
+    scores: Tensor,
+    sigmas: Tensor,
+    threshold: float,
+    found: Tensor | None = None,
+) -> Tensor:
     """Which people to keep so that no two are more alike than the threshold; better ones stay.
 
     Args:
@@ -103,11 +136,12 @@ def suppress(keypoints: Tensor, scores: Tensor, sigmas: Tensor, threshold: float
         scores: (n,).
         sigmas: (K,) of the skeleton.
         threshold: OKS above which the lower-scored of two people goes.
+        found: (n, K) bool; None: all keypoints are. See `pose_similarity`.
 
     Returns:
         (n,) bool.
     """
-    alike = pose_similarity(keypoints, keypoints, sigmas) > threshold
+    alike = pose_similarity(keypoints, keypoints, sigmas, found, found) > threshold
     keep = torch.ones_like(scores, dtype=torch.bool)
     for i in scores.argsort(descending=True, stable=True).tolist():
         if keep[i]:

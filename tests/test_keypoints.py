@@ -35,6 +35,50 @@ def test_similarity_of_poses_by_hand():
     assert alike[0, 2].item() == pytest.approx(1e-6)
 
 
+def test_missing_keypoints_do_not_count():
+    nan = torch.tensor([[float("nan"), 0.0]])
+    pose, found = torch.cat([TRIANGLE, nan]), torch.tensor([True, True, True, False])
+    assert pose_area(pose, found).item() == pytest.approx(0.53 * 200)
+    two = torch.tensor([True, True, False, False])
+    assert pose_area(pose * 5, two).item() == pytest.approx(0.53 * 100**2)  # as of two keypoints
+    assert pose_area(pose, torch.zeros(4, dtype=torch.bool)).item() == 0
+    sigmas = torch.tensor([0.1, 0.2, 0.3, 0.4])
+    moved = TRIANGLE + torch.tensor([3.0, 4.0])
+    alike = pose_similarity(pose[None], pose[None], sigmas, found[None], found[None])
+    assert alike.item() == pytest.approx(1)
+    whole = torch.cat([moved, torch.tensor([[0.0, 0.0]])])[None]
+    alike = pose_similarity(pose[None], whole, sigmas, found[None])  # of the first three
+    area = 0.53 * (200 + 23 * 14) / 2
+    mean = sum(math.exp(-25 / (2 * area * (2 * s) ** 2)) for s in (0.1, 0.2, 0.3)) / 3
+    assert alike.item() == pytest.approx(mean, rel=1e-5)
+    alike = pose_similarity(whole, pose[None], sigmas, None, found[None])
+    assert alike.item() == pytest.approx(mean, rel=1e-5)
+    apart = pose_similarity(pose[None], whole, sigmas, found[None], ~found[None])
+    assert apart.item() == pytest.approx(1e-6)  # nothing in common
+
+
+def test_all_found_is_the_same_to_the_last_bit():
+    poses = torch.rand(5, 17, 2, generator=torch.Generator().manual_seed(0)) * 300
+    sigmas, found = torch.full((17,), 0.07), torch.ones(5, 17, dtype=torch.bool)
+    assert pose_area(poses, found).equal(pose_area(poses))
+    alike = pose_similarity(poses, poses + 2, sigmas)
+    assert pose_similarity(poses, poses + 2, sigmas, found, found).equal(alike)
+
+
+def test_suppression_looks_at_found_keypoints():
+    poses = torch.stack([TRIANGLE, TRIANGLE])
+    poses[1, 2] = 0  # the better one misses it
+    found = torch.tensor([[True, True, True], [True, True, False]])
+    scores = torch.tensor([0.5, 0.9])
+    assert suppress(poses, scores, SIGMAS, 0.9).tolist() == [True, True]
+    assert suppress(poses, scores, SIGMAS, 0.9, found).tolist() == [False, True]
+
+
+def test_agreement_is_never_nothing():
+    far = agreement(TRIANGLE, TRIANGLE + 1e4, SIGMAS)
+    assert far.tolist() == pytest.approx([1e-6] * 3)  # 0 would say that they are missing
+
+
 def test_suppression_keeps_the_better_of_two_alike():
     poses = torch.stack([TRIANGLE, TRIANGLE + 500, TRIANGLE + 0.1, TRIANGLE + 500.1])
     scores = torch.tensor([0.5, 0.9, 0.6, 0.2])

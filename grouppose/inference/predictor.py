@@ -198,7 +198,10 @@ class Predictor:
         keep = (people["scores"] >= self.threshold) & (people["labels"] > 0)
         people = {name: value[keep][: self.max_people] for name, value in people.items()}
         if self.suppress is not None:
-            keep = suppress(people["keypoints"], people["scores"], self._sigmas, self.suppress)
+            found = people["confidence"] > 0
+            keep = suppress(
+                people["keypoints"], people["scores"], self._sigmas, self.suppress, found
+            )
             people = {name: value[keep] for name, value in people.items()}
         size = (int(frame.image.shape[-2]), int(frame.image.shape[-1]))
         return Result(

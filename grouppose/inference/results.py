@@ -22,13 +22,19 @@ class Keypoints:
 
     Attributes:
         xy: (n, K, 2) x, y in pixels, pixel centres at whole numbers.
-        confidence: (n, K) in [0, 1]; see `grouppose.keypoints.agreement` for what it means.
+        confidence: (n, K) in [0, 1]; 0: that keypoint was not found, and its place means nothing.
+            See `grouppose.keypoints.agreement` for what it means of Group Pose.
         size: height and width of the picture.
     """
 
     xy: np.ndarray
     confidence: np.ndarray
     size: tuple[int, int]
+
+    @property
+    def found(self) -> np.ndarray:
+        """(n, K) bool: the keypoints that are there."""
+        return self.confidence > 0
 
     @property
     def xyn(self) -> np.ndarray:
@@ -99,11 +105,17 @@ class Result:
 
     @property
     def boxes(self) -> np.ndarray:
-        """(n, 4) x0, y0, x1, y1 around each person's keypoints, cut to the picture."""
+        """(n, 4) x0, y0, x1, y1 around each person's keypoints, cut to the picture.
+
+        Those of a person without any are 0.
+        """
         height, width = self.keypoints.size
-        points = self.keypoints.xy
-        corners = np.concatenate([points.min(1), points.max(1)], 1) if len(self) else points[:, 0]
-        return corners.reshape(-1, 4).clip(0, [width, height] * 2)
+        points, found = self.keypoints.xy, self.keypoints.found[..., None]
+        far = points.dtype.type(np.inf)
+        corners = [np.where(found, points, far).min(1), np.where(found, points, -far).max(1)]
+        boxes = np.concatenate(corners, 1).clip(0, [width, height] * 2)
+        boxes[~found.any((1, 2))] = 0
+        return boxes
 
     def plot(self, names: bool = False, least_confidence: float = 0.0) -> np.ndarray:
         """(H, W, 3) uint8 RGB: the picture with everybody's skeleton.
@@ -116,7 +128,7 @@ class Result:
             self.image,
             self.keypoints.xy,
             skeleton=self.skeleton,
-            visible=self.keypoints.confidence >= least_confidence,
+            visible=self.keypoints.found & (self.keypoints.confidence >= least_confidence),
             ids=None if self.ids is None else self.ids.tolist(),
             names=names,
         )
@@ -143,17 +155,19 @@ class Result:
             image_id: of the picture.
 
         Returns:
-            n dicts of image_id, category_id, keypoints [x, y, v] * K (v = 2), score, bbox
-            [x, y, w, h], keypoint_confidence [c] * K, and track_id where people are tracked.
+            n dicts of image_id, category_id, keypoints [x, y, v] * K (v = 2; 0, 0, 0 where one is
+            missing), score, bbox [x, y, w, h], keypoint_confidence [c] * K, and track_id where
+            people are tracked.
         """
+        found = self.keypoints.found
+        triples = np.concatenate([self.keypoints.xy, np.full((*found.shape, 1), 2)], -1)
+        triples = np.where(found[..., None], np.round(triples.astype(float), 3), 0.0)
         people = []
-        for i in range(len(self)):
-            points = np.column_stack([self.keypoints.xy[i], np.full(len(self.skeleton.names), 2)])
-            x0, y0, x1, y1 = self.boxes[i]
+        for i, (x0, y0, x1, y1) in enumerate(self.boxes):
             person = {
                 "image_id": image_id,
                 "category_id": int(self.category_ids[i]),
-                "keypoints": np.round(points.astype(float), 3).ravel().tolist(),
+                "keypoints": triples[i].ravel().tolist(),
                 "score": round(float(self.scores[i]), 6),
                 "bbox": np.round([x0, y0, x1 - x0, y1 - y0], 3).tolist(),
                 "keypoint_confidence": np.round(

@@ -10,6 +10,7 @@ import torch
 
 from grouppose.inference.results import Result
 from grouppose.keypoints import pose_similarity
+from grouppose.skeleton import Skeleton
 
 
 class OneEuroFilter:
@@ -27,13 +28,18 @@ class OneEuroFilter:
     ) -> None:
         self.least_cutoff, self.beta, self.speed_cutoff = least_cutoff, beta, speed_cutoff
         self.value: np.ndarray | None = None
-        self.speed: np.ndarray | float = 0.0
+        self.speed: np.ndarray | None = None
 
     def __call__(self, value: np.ndarray, seconds: float) -> np.ndarray:
-        """The smoothed value; `seconds` have passed since the last."""
+        """The smoothed value; `seconds` have passed since the last.
+
+        NaN stands for what was not found; the next number there starts anew.
+        """
         if self.value is None:
-            self.value = value
+            self.value, self.speed = value, np.zeros_like(value)
             return value
+        fresh = np.isnan(self.value)
+        self.value, self.speed = np.where(fresh, value, self.value), np.where(fresh, 0, self.speed)
         share = _share(self.speed_cutoff, seconds)
         self.speed = self.speed + share * ((value - self.value) / seconds - self.speed)
         share = _share(self.least_cutoff + self.beta * np.abs(self.speed), seconds)
@@ -49,7 +55,7 @@ def _share(cutoff: np.ndarray | float, seconds: float) -> np.ndarray | float:
 @dataclass
 class _Track:
     number: int
-    keypoints: np.ndarray  # (K, 2) as last found
+    keypoints: np.ndarray  # (K, 2) as last found; NaN: missing
     smooth: OneEuroFilter
     seen: int = 1  # frames
     missed: int = 0
@@ -83,7 +89,8 @@ class Tracker:
     def __call__(self, result: Result, rate: float = 0.0) -> Result:
         """The people of the next frame that are shown, with ids and smoothed keypoints."""
         self._frames += 1
-        pairs = self._match(result)
+        places = np.where(result.keypoints.found[..., None], result.keypoints.xy, np.nan)
+        pairs = self._match(places, result.skeleton)
         found = {person: track for track, person in pairs}
         for i, track in enumerate(self._tracks):
             matched = i in found.values()
@@ -93,14 +100,13 @@ class Tracker:
             if person not in found:
                 found[person] = len(self._tracks)
                 smooth = OneEuroFilter()
-                points = result.keypoints.xy[person]
-                self._tracks.append(_Track(self._next, points, smooth))
+                self._tracks.append(_Track(self._next, places[person], smooth))
                 self._next += 1
         shown, smoothed = [], []
         size = math.sqrt(np.prod(result.keypoints.size))
         for person in range(len(result)):
             track = self._tracks[found[person]]
-            track.keypoints = result.keypoints.xy[person]
+            track.keypoints = places[person]
             points = size * track.smooth(track.keypoints / size, 1 / (rate or self.rate))
             if track.seen >= self.birth or self._frames < self.birth:
                 shown.append(person)
@@ -110,19 +116,21 @@ class Tracker:
         kept = result[shown]
         if not shown:
             return replace(kept, ids=ids)
-        points = np.stack(smoothed).astype(result.keypoints.xy.dtype)
+        points = np.where(kept.keypoints.found[..., None], np.stack(smoothed), kept.keypoints.xy)
+        points = points.astype(result.keypoints.xy.dtype)
         return replace(kept, keypoints=replace(kept.keypoints, xy=points), ids=ids)
 
-    def _match(self, result: Result) -> list[tuple[int, int]]:
-        """Pairs of (track, person)."""
+    def _match(self, places: np.ndarray, skeleton: Skeleton) -> list[tuple[int, int]]:
+        """Pairs of (track, person); `places` (n, K, 2) of the people, NaN where one is missing."""
         from scipy.optimize import linear_sum_assignment  # slow to import
 
-        if not self._tracks or not len(result):
+        if not self._tracks or not len(places):
             return []
         known = torch.from_numpy(np.stack([track.keypoints for track in self._tracks])).double()
-        new = torch.from_numpy(result.keypoints.xy).double()
-        sigmas = torch.tensor(result.skeleton.sigmas, dtype=torch.float64)
-        similarity = pose_similarity(known, new, sigmas).numpy()
+        new = torch.from_numpy(places).double()
+        found = [~points.isnan().any(-1) for points in (known, new)]
+        sigmas = torch.tensor(skeleton.sigmas, dtype=torch.float64)
+        similarity = pose_similarity(known, new, sigmas, *found).numpy()
         rows, columns = linear_sum_assignment(-similarity)
         return [
             (int(t), int(p))

@@ -77,6 +77,25 @@ def test_people_have_the_categories_of_the_model():
     assert pets[[]].category_ids.tolist() == [] == pets[[]].category_names
 
 
+def with_missing():
+    """Somebody without head, at a place that means nothing, and somebody without anything."""
+    xy = np.array([[[-500.0, np.nan], [10.0, 5.0]], [[3.0, 3.0], [4.0, 4.0]]])
+    confidence = np.array([[0.0, 0.5], [0.0, 0.0]])
+    return replace(two_people(), keypoints=Keypoints(xy, confidence, (10, 20)))
+
+
+def test_missing_keypoints_are_left_out():
+    result = with_missing()
+    assert result.boxes.tolist() == [[10, 5, 10, 5], [0, 0, 0, 0]]
+    head_off, nothing = result.to_coco()
+    assert head_off["keypoints"] == [0, 0, 0, 10, 5, 2] and nothing["keypoints"] == [0] * 6
+    assert nothing["bbox"] == [0, 0, 0, 0]
+    assert result.to_dict()["people"][0]["keypoints"] == [[0, 0], [10, 5]]
+    json.loads(result.to_json())  # no NaN
+    drawn = result.plot() != result.image
+    assert drawn[5, 10].any() and not drawn[:5, :6].any()  # neither at 0, 0 nor at 3, 3
+
+
 def test_a_saved_picture_is_the_drawn_one(tmp_path):
     result = two_people()
     drawn = result.plot()

@@ -69,3 +69,27 @@ def test_a_frame_without_people():
     empty = tracker(frame(), 25)
     assert len(empty) == 0 and empty.ids.tolist() == []
     assert tracker(replace(frame((0, 0)), frame=2), 25).ids.tolist() == [1]
+
+
+def test_a_missing_keypoint_is_not_smoothed_and_starts_anew():
+    smooth = OneEuroFilter()
+    for value in ([1.0, 5.0], [2.0, np.nan], [2.0, 90.0]):
+        out = smooth(np.array(value), 0.04)
+    assert 1 < out[0] < 2 and out[1] == 90  # not between 5 and 90
+
+
+def with_missing(result, keypoint):
+    """Its place says 0, 0, as nobody knows it."""
+    result.keypoints.confidence[:, keypoint] = 0
+    result.keypoints.xy[:, keypoint] = 0
+    return result
+
+
+def test_missing_keypoints_do_not_part_a_person_from_its_number():
+    tracker = Tracker(birth=1)
+    tracker(frame((60, 60)), 25)
+    hidden = tracker(with_missing(frame((62, 60)), 2), 25)
+    assert hidden.ids.tolist() == [1] and hidden.keypoints.xy[0, 2].tolist() == [0, 0]
+    assert 60 < hidden.keypoints.xy[0, 0, 0] < 62
+    back = tracker(frame((62, 60)), 25)
+    assert back.ids.tolist() == [1] and back.keypoints.xy[0, 2].tolist() == [62, 80]

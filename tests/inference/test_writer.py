@@ -83,6 +83,17 @@ def test_one_keypoint_is_labelled_with_a_box_inside_the_picture():
     assert person["bbox"] == [79, 47, 1, 1] and person["area"] == pytest.approx(0.53 * 32**2)
 
 
+def test_missing_keypoints_are_not_counted():
+    person = pets("a.png", [CAT], [1])
+    person.keypoints.confidence[0, 1] = 0
+    notes = Annotations()
+    notes.add(person)
+    (cat,) = notes.content()["annotations"]
+    assert cat["keypoints"] == [10, 10, 2, 0, 0, 0, 20, 40, 2] and cat["num_keypoints"] == 2
+    assert cat["bbox"] == [10, 10, 10, 30]
+    assert cat["area"] == pytest.approx(0.53 * 32**2)  # two keypoints: a square
+
+
 @pytest.mark.parametrize(
     ("paths", "names"),
     [
