@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
 import torch
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torch.nn import functional
 
 from grouppose.errors import InputError, MissingFileError
 
 _UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+_HEIF = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")  # brands
+MOST_MEGAPIXELS = 2e-6 * (Image.MAX_IMAGE_PIXELS or 0)  # where PIL gives up, unless told otherwise
+LIMIT_VARIABLE = "GROUPPOSE_MAX_MEGAPIXELS"  # of the environment
 
 
 def read_picture(path: str | Path, stated_size: tuple[int, int] | None = None) -> Tensor:
@@ -26,24 +33,101 @@ def read_picture(path: str | Path, stated_size: tuple[int, int] | None = None) -
         path: of the file.
         stated_size: height, width according to the annotations.
     """
+    with naming(path), open_picture(path) as picture:
+        return _as_tensor(_rgb(_upright(picture, path, stated_size)))
+
+
+@contextlib.contextmanager
+def naming(path: str | Path) -> Iterator[None]:
+    """Turns what goes wrong while a picture is read into an error that names it."""
     try:
-        with Image.open(path) as picture:
-            if picture.mode == "F":
-                raise InputError(
-                    f"{path} has floating-point pixels, expected 8 or 16 bits; convert the picture"
-                )
-            return _as_tensor(_rgb(_upright(picture, path, stated_size)))
+        yield
     except FileNotFoundError as error:
         raise MissingFileError(
             f"no picture {path}; check the path; where annotations list it, complete the folder or "
             "set --coco_path"
         ) from error
-    except InputError:
-        raise
+    except InputError as error:
+        raise error if str(path) in str(error) else InputError(f"{path} {error}") from error
     except _UNREADABLE as error:
         raise InputError(
             f"{path} cannot be read as a picture ({error}); replace the file or leave it out"
         ) from error
+
+
+def open_picture(file: str | Path | BinaryIO, max_megapixels: float | None = None) -> Image.Image:
+    """Opens a picture of any format that Pillow or, where it is installed, pillow-heif reads.
+
+    Args:
+        file: path, or an open file.
+        max_megapixels: larger pictures are refused before they are decoded; None: what the
+            environment's GROUPPOSE_MAX_MEGAPIXELS says, else Pillow's limit.
+
+    Raises:
+        InputError: with a message that goes on from the file's name (see `naming`).
+    """
+    limit = max_megapixels or _stated_limit()
+    usual, raised = Image.MAX_IMAGE_PIXELS, limit > MOST_MEGAPIXELS
+    if raised:
+        Image.MAX_IMAGE_PIXELS = None
+    try:
+        picture = _opened(file)
+    except Image.DecompressionBombError as error:
+        raise InputError(_too_large(f"is too large ({error})")) from error
+    finally:
+        if raised:
+            Image.MAX_IMAGE_PIXELS = usual
+    width, height = picture.size
+    if width * height > limit * 1e6:
+        raise InputError(_too_large(f"has {width} x {height} pixels, over {limit:g} million"))
+    if picture.mode == "F":
+        raise InputError("has floating-point pixels, expected 8 or 16 bits; convert the picture")
+    return picture
+
+
+def _stated_limit() -> float:
+    stated = os.environ.get(LIMIT_VARIABLE, "")
+    try:
+        limit = float(stated) if stated else MOST_MEGAPIXELS
+    except ValueError:
+        limit = 0.0
+    if not limit > 0:
+        raise InputError(f"{LIMIT_VARIABLE} is {stated!r}, expected millions of pixels such as 250")
+    return limit
+
+
+def _too_large(found: str) -> str:
+    return (
+        f"{found}; make the picture smaller, or let it through: --max-megapixels 500, "
+        f"Predictor(max_megapixels=500) or {LIMIT_VARIABLE}=500"
+    )
+
+
+def _opened(file: str | Path | BinaryIO) -> Image.Image:
+    try:
+        return Image.open(file)
+    except UnidentifiedImageError:
+        if not _is_heif(file):
+            raise
+    try:
+        from pillow_heif import register_heif_opener
+    except ModuleNotFoundError as error:
+        raise InputError(
+            "is HEIF, which needs the package pillow-heif; pip install pillow-heif"
+        ) from error
+    register_heif_opener()
+    return Image.open(file)
+
+
+def _is_heif(file: str | Path | BinaryIO) -> bool:
+    """By the file's first bytes; a file that is open is at its start again afterwards."""
+    if isinstance(file, str | Path):
+        with open(file, "rb") as opened:
+            return _is_heif(opened)
+    file.seek(0)
+    start = file.read(12)
+    file.seek(0)
+    return start[4:8] == b"ftyp" and start[8:] in _HEIF
 
 
 def _upright(
@@ -62,13 +146,18 @@ def _upright(
 
 
 def _rgb(picture: Image.Image) -> Image.Image:
-    """Drops transparency, shows one channel as grey, and keeps the upper 8 bits of 16."""
+    """Drops transparency, shows one channel as grey, and 16 bits as 8."""
     if picture.mode.startswith("I"):
-        grey = np.asarray(picture)
-        return Image.fromarray((grey >> 8).clip(0, 255).astype(np.uint8)).convert("RGB")
+        return _eight_bits(np.asarray(picture)).convert("RGB")
     if picture.mode == "P" and "transparency" in picture.info:
         picture = picture.convert("RGBA")
     return picture.convert("RGB")
+
+
+def _eight_bits(grey: np.ndarray) -> Image.Image:
+    """The upper 8 of as many bits as the largest value needs: 10, 12 or 14 are kept in 16, too."""
+    bits = min(int(grey.max()).bit_length(), 16)
+    return Image.fromarray((grey >> max(bits - 8, 0)).clip(0, 255).astype(np.uint8))
 
 
 def resized_size(

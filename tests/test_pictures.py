@@ -1,10 +1,12 @@
+import sys
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from grouppose.errors import InputError, MissingFileError
-from grouppose.pictures import planar, read_picture
+from grouppose.pictures import open_picture, planar, read_picture
 from tests.datasets.sets import picture
 
 ROTATED = 6  # EXIF: shown after a quarter turn clockwise
@@ -22,7 +24,10 @@ def pixels(image, y, x):
         ("LA", (90, 10), [90, 90, 90]),
         ("RGBA", (10, 20, 30, 0), [10, 20, 30]),  # transparency is dropped
         ("CMYK", (255, 0, 0, 0), [0, 255, 255]),
-        ("I;16", 0x1234, [0x12, 0x12, 0x12]),  # the upper 8 of 16 bits
+        ("I;16", 0x9234, [0x92, 0x92, 0x92]),  # the upper 8 of 16 bits
+        ("I;16", 4095, [255, 255, 255]),  # of 12
+        ("I;16", 0x1FF, [255, 255, 255]),  # of 9
+        ("I;16", 200, [200, 200, 200]),
     ],
 )
 def test_every_kind_of_picture_becomes_rgb(tmp_path, mode, value, expected):
@@ -104,3 +109,39 @@ def test_planar_is_the_same_picture(shape):
     for image in (interleaved, interleaved.flip(-1), interleaved[:, :3], interleaved.contiguous()):
         result = planar(image)
         assert result.is_contiguous() and torch.equal(result, image)
+
+
+def test_a_picture_above_the_limit_is_refused_and_a_setting_lets_it_through(tmp_path, monkeypatch):
+    path = tmp_path / "large.png"
+    Image.new("L", (300, 100)).save(path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10_000)  # Pillow's own: an error above twice
+    with pytest.raises(InputError, match="large.png is too large .*GROUPPOSE_MAX_MEGAPIXELS=500"):
+        read_picture(path)
+    monkeypatch.setenv("GROUPPOSE_MAX_MEGAPIXELS", "500")
+    assert read_picture(path).shape == (3, 100, 300)
+    assert Image.MAX_IMAGE_PIXELS == 10_000
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20_000)
+    monkeypatch.setenv("GROUPPOSE_MAX_MEGAPIXELS", "0.02")
+    with pytest.raises(InputError, match="large.png has 300 x 100 pixels, over 0.02 million"):
+        read_picture(path)
+    assert open_picture(path, max_megapixels=0.03).size == (300, 100)
+    for value in ("much", "nan", "-1", "0"):
+        monkeypatch.setenv("GROUPPOSE_MAX_MEGAPIXELS", value)
+        with pytest.raises(InputError, match=f"GROUPPOSE_MAX_MEGAPIXELS is '{value}'"):
+            read_picture(path)
+
+
+def test_heif_is_read_where_the_package_for_it_is_installed(tmp_path, monkeypatch):
+    path = tmp_path / "phone.jpg"  # whatever its name says
+    pillow_heif = pytest.importorskip("pillow_heif")
+    pillow_heif.from_pillow(Image.new("RGB", (64, 48), (200, 100, 50))).save(path)
+    image = read_picture(path)
+    assert image.shape == (3, 48, 64)
+    assert np.abs(np.array(pixels(image, 20, 20)) - (200, 100, 50)).max() < 5
+
+
+def test_heif_without_the_package_says_what_to_install(tmp_path, monkeypatch):
+    (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic" + b"\0" * 100)
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(InputError, match="a.heic is HEIF, .* pip install pillow-heif"):
+        read_picture(tmp_path / "a.heic")
