@@ -10,7 +10,6 @@ python main.py -c config/grouppose.py --resume FILE --predict SOURCE --output_di
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -178,49 +177,10 @@ def run_command(args: argparse.Namespace) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse_arguments(argv, __doc__)
-    from grouppose.errors import UserError
-    from util import distributed
-    from util.stopping import Stopped
-
-    try:
-        return run_command(args)
-    except Stopped as stop:
-        if distributed.is_main():
-            print(stop, file=sys.stderr)
-        return stop.status
-    except UserError as error:
-        if not isinstance(error, distributed.OtherRankError) and distributed.first_to_fail():
-            print(f"error: {one_line(error)}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    except RuntimeError as error:
-        if distributed.another_failed():
-            return 1
-        if distributed.lost(error):
-            return report_loss()
-        raise
-
-
-def report_loss() -> int:
-    """Of another process that ended without saying why."""
+    from grouppose.commands import exit_status
     from util import distributed
 
-    if distributed.first_to_fail():
-        print(
-            "error: another process of this run is gone (killed, or its machine is out of memory "
-            "or reach); the same command with --auto_resume goes on from the last checkpoint",
-            file=sys.stderr,
-        )
-    return 1
-
-
-def one_line(error: Exception) -> str:
-    """The message; an error from a data worker brings that worker's trace, which ends in it."""
-    text = str(error)
-    if "Original Traceback" in text:
-        text = re.sub(r"^[\w.]+: ", "", text.strip().splitlines()[-1])
-    return text
+    return exit_status(lambda: distributed.told_once(lambda: run_command(args)))
 
 
 if __name__ == "__main__":

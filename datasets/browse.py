@@ -21,7 +21,8 @@ import cv2
 import numpy as np
 
 from datasets.keypoints import KeypointDataset
-from grouppose.errors import InputError, UserError
+from grouppose.commands import Parser, exit_status
+from grouppose.errors import InputError
 from grouppose.files import write_whole
 from grouppose.inference.visualize import draw_grid, draw_poses
 from grouppose.skeleton import Skeleton
@@ -97,7 +98,7 @@ def _png(grid: np.ndarray) -> bytes:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m datasets.browse",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -110,13 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--count", type=int, default=12, metavar="N", help="pictures")
     add("--out", type=Path, default=Path("browse.html"), metavar="FILE", help=".html or .png")
     given = parser.parse_args(arguments)
-    try:
-        browse(given)
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
-    sys.stdout.write(f"{given.out} written\n")
-    return 0
+    return exit_status(lambda: browse(given))
 
 
 def browse(given: argparse.Namespace) -> None:
@@ -137,6 +132,7 @@ def browse(given: argparse.Namespace) -> None:
     grid = sample_grid(dataset, given.count)
     content = _png(grid) if given.out.suffix == ".png" else page(grid, dataset).encode()
     write_whole(given.out, lambda partial: partial.write_bytes(content))
+    sys.stdout.write(f"{given.out} written\n")
 
 
 if __name__ == "__main__":

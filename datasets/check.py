@@ -25,7 +25,8 @@ from tqdm import tqdm
 from datasets.annotations import named_skeleton, read_annotations, skeleton_in
 from datasets.places import LAYOUTS, find_annotations, find_images
 from datasets.sigmas import estimate_sigmas
-from grouppose.errors import InputError, MissingFileError, UserError
+from grouppose.commands import Parser, exit_status
+from grouppose.errors import InputError, MissingFileError
 from grouppose.skeleton import DEFAULT_SIGMA, Skeleton, skeleton_of
 
 SHOWN = 5  # ids of a problem
@@ -289,7 +290,7 @@ def _skeleton_text(skeleton: Skeleton) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = Parser(prog="python -m datasets.check", description=__doc__.partition("\n")[0])
     parser.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="of the data set")
     parser.add_argument("--annotations", type=Path, metavar="FILE")
     parser.add_argument("--images", type=Path, metavar="DIR")
@@ -302,24 +303,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("give the folder of the data set, or --annotations FILE --images DIR")
     if given.annotations and not given.images:
         parser.error("--annotations without --images DIR")
+    return exit_status(lambda: check(given))
+
+
+def check(given: argparse.Namespace) -> int:
+    """Prints what is in the files of a command line and what is wrong; 1 if that is serious."""
     serious = 0
-    try:
-        files = [(given.annotations, given.images)] if given.annotations else files_of(given.folder)
-        for annotations, images in files:
-            facts, findings = check_file(annotations, images)
-            sys.stdout.write("\n".join([*facts, *map(str, findings)]) + "\n")
-            serious += sum(finding.serious for finding in findings)
-        if given.estimate_sigmas or given.skeleton_out:
-            contents, skeleton = _skeleton_of_files([annotations for annotations, _ in files])
-            if given.estimate_sigmas:
-                skeleton, lines = with_estimates(contents, skeleton)
-                sys.stdout.write("\n".join(lines) + "\n")
-            if given.skeleton_out:
-                given.skeleton_out.write_text(_skeleton_text(skeleton), encoding="utf-8")
-                sys.stdout.write(f"{given.skeleton_out} written\n")
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
+    files = [(given.annotations, given.images)] if given.annotations else files_of(given.folder)
+    for file, images in files:
+        facts, findings = check_file(file, images)
+        sys.stdout.write("\n".join([*facts, *map(str, findings)]) + "\n")
+        serious += sum(finding.serious for finding in findings)
+    if given.estimate_sigmas or given.skeleton_out:
+        contents, skeleton = _skeleton_of_files([file for file, _ in files])
+        if given.estimate_sigmas:
+            skeleton, lines = with_estimates(contents, skeleton)
+            sys.stdout.write("\n".join(lines) + "\n")
+        if given.skeleton_out:
+            given.skeleton_out.write_text(_skeleton_text(skeleton), encoding="utf-8")
+            sys.stdout.write(f"{given.skeleton_out} written\n")
     sys.stdout.write("nothing to correct\n" if not serious else "")
     return 1 if serious else 0
 

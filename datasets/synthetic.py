@@ -27,7 +27,8 @@ from tqdm import tqdm
 
 from datasets.figures.scene import FINER, Person, draw_scene
 from datasets.figures.visible import visibility
-from grouppose.errors import InputError, UserError
+from grouppose.commands import Parser, exit_status
+from grouppose.errors import InputError
 from grouppose.inference.visualize import draw_grid, draw_poses
 from grouppose.skeleton import COCO, CROWDPOSE, Skeleton
 
@@ -306,7 +307,7 @@ def write_preview(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = Parser(prog="python -m datasets.synthetic", description=__doc__.partition("\n")[0])
     parser.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="new or empty")
     parser.add_argument("--train", type=int, default=2000, help="pictures to train on")
     parser.add_argument("--val", type=int, default=200, help="pictures to evaluate on")
@@ -317,16 +318,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if given.folder is None and given.preview is None:
         parser.error("give the folder to write to, DIR, or --preview FILE.png")
+    return exit_status(lambda: _draw(given))
+
+
+def _draw(given: argparse.Namespace) -> None:
     skeleton = SKELETONS[given.skeleton]
-    try:
-        if given.preview is not None:
-            write_preview(given.preview, given.seed, given.size, skeleton)
-        if given.folder is not None:
-            write_dataset(given.folder, given.train, given.val, given.seed, given.size, skeleton)
-    except UserError as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    return 0
+    if given.preview is not None:
+        write_preview(given.preview, given.seed, given.size, skeleton)
+    if given.folder is not None:
+        write_dataset(given.folder, given.train, given.val, given.seed, given.size, skeleton)
 
 
 if __name__ == "__main__":

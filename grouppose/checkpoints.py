@@ -25,7 +25,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from grouppose.errors import InputError, MissingFileError, UserError
+from grouppose.commands import Parser, exit_status
+from grouppose.errors import InputError, MissingFileError
 from grouppose.files import write_whole
 
 _SECOND_COPY = re.compile(r"^transformer\.decoder\.(class_embed|pose_embed)\.")
@@ -346,7 +347,7 @@ def _is_plain(value: object) -> bool:
 
 def main(argv: list[str] | None = None) -> int:
     """The command line of `python -m grouppose.checkpoints`."""
-    parser = argparse.ArgumentParser(prog="python -m grouppose.checkpoints")
+    parser = Parser(prog="python -m grouppose.checkpoints")
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser("convert", help="rewrite a file of weights")
     command.add_argument("source", type=Path, metavar="IN")
@@ -354,13 +355,12 @@ def main(argv: list[str] | None = None) -> int:
     command.add_argument("--to", choices=("own", "published"), default="own")
     command.add_argument("--dtype", choices=("float16", "bfloat16", "float32"))
     args = parser.parse_args(argv)
-    try:
-        line = convert(args.source, args.target, args.to, args.dtype)
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
+    return exit_status(lambda: _convert(args))
+
+
+def _convert(args: argparse.Namespace) -> None:
+    line = convert(args.source, args.target, args.to, args.dtype)
     sys.stdout.write(f"{line}\n")
-    return 0
 
 
 if __name__ == "__main__":

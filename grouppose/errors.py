@@ -9,7 +9,15 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """What every command catches: prints the message, exits non-zero."""
+    """What every command ends with in one line (`grouppose.commands.exit_status`).
+
+    Attributes:
+        kind: before the message.
+        status: of the process that ends.
+    """
+
+    kind = "error: "
+    status = 1
 
     def __str__(self) -> str:  # KeyError would print its repr
         return str(self.args[0]) if self.args else ""

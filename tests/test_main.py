@@ -10,7 +10,6 @@ from addict import Dict
 
 import main
 from grouppose.checkpoints import published_names
-from grouppose.errors import InputError
 from tests.util.killing import MEASURED
 from tests.util.tiny import DEMO, ROOT, command, load, log_of, write_coco
 from util import config, engine, plots
@@ -342,13 +341,6 @@ def test_our_own_bugs_keep_their_trace(data, tmp_path, monkeypatch):
     monkeypatch.setattr(main, "build_run", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         main.main(command(data, tmp_path))
-
-
-def test_message_of_a_worker_is_its_last_line():
-    text = "Caught InputError in DataLoader worker process 0.\nOriginal Traceback (most recent "
-    text += "call last):\n  File ...\ngrouppose.errors.InputError: a.png: truncated; fetch it\n"
-    assert main.one_line(InputError(text)) == "a.png: truncated; fetch it"
-    assert main.one_line(InputError("lr: -1")) == "lr: -1"
 
 
 def test_help_imports_nothing_slow():

@@ -7,14 +7,14 @@ reads DIR/json/crowdpose_train.json and crowdpose_val.json, writes DIR/json/crow
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from datasets.annotations import read_annotations
-from grouppose.errors import InputError, UserError
+from grouppose.commands import Parser, exit_status
+from grouppose.errors import InputError
 from grouppose.files import write_whole
 
 PARTS = ("crowdpose_train.json", "crowdpose_val.json")
@@ -50,20 +50,20 @@ def _require_unique(ids: list[int], key: str) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = Parser(
+        prog="python -m util.crowdpose_concat_train_val", description=__doc__.partition("\n")[0]
+    )
     parser.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="holds json/")
     parser.add_argument("--data_dir", type=Path, metavar="DIR", help="the same, by name")
     given = parser.parse_args(arguments)
     folder = given.folder or given.data_dir
     if folder is None:
         parser.error("give the folder of CrowdPose: DIR")
-    try:
-        path = concat(folder)
-    except UserError as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    sys.stdout.write(f"{path} written\n")
-    return 0
+    return exit_status(lambda: _concat(folder))
+
+
+def _concat(folder: Path) -> None:
+    sys.stdout.write(f"{concat(folder)} written\n")
 
 
 if __name__ == "__main__":

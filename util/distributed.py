@@ -13,6 +13,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from grouppose.errors import InputError, UserError
+from util.stopping import Stopped
 
 # The others wait this long while rank 0 reads annotations, draws or scores. A rank that died is
 # noticed at once: its connections close, and its launcher ends the others.
@@ -79,6 +80,31 @@ def is_main() -> bool:
 def first_to_fail() -> bool:
     """True in one process only, so that one error is reported once."""
     return is_main() if _store is None else _failures(1) == 1
+
+
+def told_once(command: Callable[[], int]) -> int:
+    """Runs the command of all ranks; if it fails, one of them says why and the others only end."""
+    try:
+        return command()
+    except Stopped as stop:
+        if not is_main():
+            return stop.status
+        raise
+    except UserError as error:
+        if isinstance(error, OtherRankError) or not first_to_fail():
+            return error.status
+        raise
+    except RuntimeError as error:
+        if another_failed():
+            return 1
+        if not lost(error):
+            raise
+        if not first_to_fail():
+            return 1
+        raise InputError(
+            "another process of this run is gone (killed, or its machine is out of memory or "
+            "reach); the same command with --auto_resume goes on from the last checkpoint"
+        ) from error
 
 
 def another_failed() -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Sampler
 
-from grouppose.errors import InputError
+from grouppose.errors import InputError, UserError
 from util import distributed, stopping
 
 SORTED_STEPS = 32  # pictures of so many steps are sorted by aspect together
@@ -152,9 +152,14 @@ def make_loader(
 
 
 def from_workers(batches: Iterable) -> Iterator:
-    """The batches of a loader; says what happened when the system ends one of its workers."""
+    """The batches of a loader; says in a line what happened to one of its workers."""
     try:
         yield from batches
+    except UserError as error:  # of a worker: its trace, which ends in the message
+        if "Original Traceback" not in str(error):
+            raise
+        message = re.sub(r"^[\w.]+: ", "", str(error).strip().splitlines()[-1])
+        raise type(error)(message) from None
     except RuntimeError as error:
         found = re.search(r"DataLoader worker \(pid.*?(killed by signal: [^.]*|exited)", str(error))
         if not found:

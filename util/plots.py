@@ -7,7 +7,6 @@ reads DIR/log.txt of one or several runs and writes curves.png, into the folder 
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,7 +17,8 @@ import cv2
 import numpy as np
 import torch
 
-from grouppose.errors import InputError, MissingFileError, UserError
+from grouppose.commands import Parser, exit_status
+from grouppose.errors import InputError, MissingFileError
 from grouppose.files import write_whole
 from grouppose.inference.visualize import draw_grid, draw_poses
 from grouppose.skeleton import Skeleton
@@ -218,19 +218,18 @@ def _with_truth(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = Parser(prog="python -m util.plots", description=__doc__.partition("\n")[0])
     parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="holds log.txt")
     parser.add_argument("--out", type=Path, metavar="FILE", help="default: DIR/curves.png")
     given = parser.parse_args(arguments)
     one = len(given.folders) == 1
     out = given.out or (given.folders[0] if one else Path()) / "curves.png"
-    try:
-        plot_curves([folder / LOG for folder in given.folders], out)
-    except UserError as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
+    return exit_status(lambda: _plot(given.folders, out))
+
+
+def _plot(folders: Sequence[Path], out: Path) -> None:
+    plot_curves([folder / LOG for folder in folders], out)
     sys.stdout.write(f"{out} written\n")
-    return 0
 
 
 if __name__ == "__main__":

@@ -19,7 +19,9 @@ _timers: list[threading.Timer] = []
 
 
 class Stopped(UserError):
-    """Raised once everything is saved; `status` is the exit status."""
+    """Raised once everything is saved."""
+
+    kind = ""
 
     def __init__(self, message: str, number: int) -> None:
         super().__init__(message)

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from grouppose.errors import InputError, UserError
+from grouppose.commands import Parser, exit_status
+from grouppose.errors import InputError
 
 if TYPE_CHECKING:  # imported inside functions, so that --help answers at once
     from grouppose.inference.predictor import Predictor
@@ -20,18 +21,11 @@ _WEIGHTS = "checkpoint; without it the demo's, which knows drawn people only"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
     given = _parser().parse_args(arguments)
-    try:
-        return given.run(given)
-    except UserError as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    except KeyboardInterrupt:
-        sys.stderr.write("stopped\n")
-        return 130
+    return exit_status(lambda: given.run(given))
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="grouppose", description=__doc__.partition("\n")[0])
+    parser = Parser(prog="grouppose", description=__doc__.partition("\n")[0])
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     predict = commands.add_parser("predict", help="find and draw people's poses")

@@ -7,10 +7,12 @@ from __future__ import annotations
 import functools
 import sys
 import time
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from grouppose.commands import Parser, exit_status
 from grouppose.ops import backends, msda_fused
 
 SHAPES = [(12, 17), (6, 9), (3, 5), (2, 3)]
@@ -72,7 +74,13 @@ def describe_builds() -> None:
         say(f"{name}: built, {contents}" if library else f"{name}: not there, {reason}")
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
+    Parser(prog="python -m grouppose.ops", description=__doc__).parse_args(arguments)
+    return exit_status(examine)
+
+
+def examine() -> int:
+    """Prints what there is; 1 if something computes wrong numbers."""
     say(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
     describe_builds()
     devices = {"cpu": backends.cpu_variants()}

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from grouppose.errors import InputError
+from grouppose.errors import InputError, MissingFileError
 from util import distributed, loading
 from util.loading import EvalBatches, TrainBatches, effective_batch
 
@@ -135,3 +135,17 @@ def test_a_worker_that_the_system_killed_is_explained():
     with pytest.raises(RuntimeError, match="^shapes$"):
         list(loading.from_workers(broken("shapes")))
     assert list(loading.from_workers([1, 2])) == [1, 2]
+
+
+def test_an_error_of_a_worker_is_its_last_line():
+    def broken(text):
+        yield 1
+        raise MissingFileError(text)
+
+    text = "Caught InputError in DataLoader worker process 0.\nOriginal Traceback (most recent "
+    text += "call last):\n  File ...\ngrouppose.errors.InputError: a.png: truncated; fetch it\n"
+    with pytest.raises(MissingFileError) as error:
+        list(loading.from_workers(broken(text)))
+    assert str(error.value) == "a.png: truncated; fetch it"
+    with pytest.raises(MissingFileError, match=r"^no file: -1$"):
+        list(loading.from_workers(broken("no file: -1")))

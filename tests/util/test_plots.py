@@ -111,7 +111,7 @@ def test_folder_without_log(tmp_path, capsys):
     with pytest.raises(InputError, match="no log.txt is given"):
         plot_curves([], tmp_path / "curves.png")
     assert main([str(tmp_path)]) == 1
-    assert capsys.readouterr().err.startswith("no log.txt in ")
+    assert capsys.readouterr().err.startswith("error: no log.txt in ")
     assert list(tmp_path.iterdir()) == []
 
 
