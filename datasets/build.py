@@ -18,11 +18,13 @@ from datasets.annotations import (
 )
 from datasets.custom import GIVEN, Poses, completed, poses_of
 from datasets.keypoints import KeypointDataset
+from datasets.labelled import Labelled
 from datasets.places import CUSTOM, UNSCORED, find_images, known_layout, place_of, read_list, stem
 from datasets.transforms import Sizes
 from datasets.validation import report_problems
 from grouppose.batch import batch_images
-from grouppose.errors import InputError, MissingFileError
+from grouppose.errors import InputError, MissingFileError, nearest
+from grouppose.exif import EXIF
 from grouppose.models import targets_of
 from grouppose.skeleton import CROWDPOSE, skeleton_of
 
@@ -55,10 +57,12 @@ def build_dataset(split: str, cfg: Mapping) -> KeypointDataset:
     Args:
         split: "train" or "val".
         cfg: modelname, dataset_file, coco_path, num_body_points, num_classes, skeleton, categories,
-            seed, subset, data_aug_scales, data_aug_max_size, data_aug_scales2_resize,
+            seed, subset, exif, data_aug_scales, data_aug_max_size, data_aug_scales2_resize,
             data_aug_scales2_crop, data_aug_scale_overlap and what `place_of` reads; for
             "synthetic" also synthetic_train, synthetic_val, synthetic_seed and synthetic_size.
     """
+    if cfg.exif not in EXIF:
+        raise InputError(f"exif is {cfg.exif!r}; {nearest(cfg.exif, EXIF)}")
     custom = cfg.dataset_file == CUSTOM
     layout = None if custom else known_layout(cfg.dataset_file)
     if cfg.dataset_file == "synthetic" and skeleton_of(cfg.num_body_points) == CROWDPOSE:
@@ -94,8 +98,7 @@ def build_dataset(split: str, cfg: Mapping) -> KeypointDataset:
     changed = custom or cfg.subset or place.listed
     facts = {"num_body_points": poses.skeleton.num_keypoints, "skeleton": poses.skeleton.to_dict()}
     return KeypointDataset(
-        data,
-        image_folder=images,
+        Labelled(data, images, cfg.exif),
         annotation_file=part_of(contents, data.image_ids) if changed else place.annotations,
         protocol=place.protocol,
         poses=poses,

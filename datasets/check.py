@@ -26,7 +26,9 @@ from datasets.annotations import named_skeleton, read_annotations, skeleton_in
 from datasets.places import LAYOUTS, find_annotations, find_images
 from datasets.sigmas import estimate_sigmas
 from grouppose.commands import Parser, exit_status
-from grouppose.errors import InputError, MissingFileError
+from grouppose.errors import InputError, MissingFileError, UserError
+from grouppose.exif import exif_case, orientation_of
+from grouppose.pictures import naming, open_picture
 from grouppose.skeleton import DEFAULT_SIGMA, Skeleton, skeleton_of
 
 SHOWN = 5  # ids of a problem
@@ -40,11 +42,13 @@ class Finding:
         text: what was found and what to change; it follows "N annotations" or the like.
         ids: where, in the order of the file.
         serious: training or evaluation would fail or be wrong.
+        warned: it is to be known before training, all the same.
     """
 
     text: str
     ids: list[Any]
     serious: bool = True
+    warned: bool = False
 
     def __str__(self) -> str:
         shown = ", ".join(map(str, self.ids[:SHOWN]))
@@ -89,7 +93,13 @@ def _pictures(contents: Mapping, folder: Path) -> list[Finding]:
     labelled = {entry["image_id"] for entry in contents["annotations"]}
     listed = contents["images"]
     bar = tqdm(listed, "pictures", disable=not sys.stderr.isatty(), leave=False)
-    missing = [e["id"] for e in bar if not os.path.isfile(folder / str(e.get("file_name")))]
+    missing, cases = [], {"either": [], "stored": [], "neither": []}
+    for entry in bar:
+        path = folder / str(entry.get("file_name"))
+        if os.path.isfile(path):
+            cases.get(_exif_case(path, entry), []).append(entry["id"])
+        else:
+            missing.append(entry["id"])
     return [
         Finding(f"pictures have no file in {folder}; complete it or correct file_name", missing),
         Finding(
@@ -97,7 +107,36 @@ def _pictures(contents: Mapping, folder: Path) -> list[Finding]:
             [entry["id"] for entry in listed if entry["id"] not in labelled],
             serious=False,
         ),
+        Finding(
+            "pictures are of another size than 'width' and 'height' say; use the original pictures "
+            "or correct the annotations",
+            cases["neither"],
+        ),
+        Finding(
+            "pictures have an EXIF orientation and the same size with and without it; their labels "
+            "are taken to be in the turned picture, set exif=ignore if they are in the stored one",
+            cases["either"],
+            serious=False,
+        ),
+        Finding(
+            "pictures have an EXIF orientation, but 'width' and 'height' are of the stored "
+            "picture; their labels are taken to be in the stored one",
+            cases["stored"],
+            serious=False,
+            warned=True,
+        ),
     ]
+
+
+def _exif_case(path: Path, entry: Mapping) -> str:
+    """As `exif_case`; "" for what is no picture, which is said when it is read."""
+    try:
+        with naming(path), open_picture(path) as picture:
+            orientation, stored = orientation_of(picture)
+    except UserError:
+        return ""
+    stated = (entry.get("height"), entry.get("width"))
+    return exif_case(orientation, stored, stated if all(map(_is_positive, stated)) else None)
 
 
 # What can be wrong with an annotation, the worst first; {usual} is 3K.

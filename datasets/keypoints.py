@@ -12,18 +12,17 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from datasets.annotations import Annotations
 from datasets.custom import Poses
+from datasets.labelled import Labelled
 from datasets.transforms import (
     People,
     Sizes,
     eval_transform,
     flip,
     train_transform,
-    within,
 )
 from grouppose.errors import InputError, MissingFileError
-from grouppose.pictures import planar, read_picture
+from grouppose.pictures import planar
 
 TRIES = 20  # pictures in a row that may be unreadable
 
@@ -45,9 +44,8 @@ class KeypointDataset(Dataset):
 
     def __init__(
         self,
-        annotations: Annotations,
+        labelled: Labelled,
         *,
-        image_folder: Path,
         annotation_file: Path | Mapping,
         protocol: str,
         poses: Poses,
@@ -58,12 +56,11 @@ class KeypointDataset(Dataset):
     ):
         self.annotation_file = annotation_file
         self.protocol = protocol
-        self.image_ids = annotations.image_ids
+        self.image_ids = labelled.annotations.image_ids
         self.poses = poses
         self.skeleton = poses.skeleton
         self.split = split
-        self._annotations = annotations
-        self._image_folder = image_folder
+        self._labelled = labelled
         self._sizes = sizes
         self._mirrored = False
         self._seed = seed
@@ -76,13 +73,13 @@ class KeypointDataset(Dataset):
     @property
     def aspects(self) -> np.ndarray:
         """(I,) width / height as annotated; 1 where the annotations do not say."""
-        height, width = self._annotations.sizes.T
+        height, width = self._labelled.annotations.sizes.T
         return np.where(height > 0, width / np.maximum(height, 1), 1.0)
 
     @property
     def people(self) -> int:
         """How many have a labelled keypoint."""
-        return len(self._annotations.area)
+        return len(self._labelled.annotations.area)
 
     def network_settings(self) -> dict[str, Any]:
         """What the data say of the network: settings, in plain values."""
@@ -158,7 +155,7 @@ class KeypointDataset(Dataset):
         for i in range(index, index + min(TRIES, len(self))):
             i %= len(self)
             try:
-                return i, self._read(i), unreadable
+                return i, self._labelled.read(i), unreadable
             except (InputError, MissingFileError) as error:
                 if self.split != "train":
                     raise
@@ -166,21 +163,3 @@ class KeypointDataset(Dataset):
         raise InputError(
             f"{len(unreadable)} pictures in a row cannot be read, the first: {unreadable[0][1]}"
         )
-
-    def _read(self, index: int) -> tuple[Tensor, People]:
-        """The picture of the file and the people on it, in its pixels."""
-        data = self._annotations
-        size = tuple(data.sizes[index].tolist())
-        path = self._image_folder / data.file_names[index].decode()
-        image = read_picture(path, size if all(size) else None)
-        rows = slice(data.first[index], data.first[index + 1])
-        keypoints = torch.from_numpy(data.keypoints[rows])
-        corner, sides = torch.from_numpy(data.boxes[rows]).split(2, dim=-1)
-        people = {
-            "keypoints": keypoints[..., :2],
-            "visible": keypoints[..., 2] > 0,
-            "boxes": torch.cat([corner, corner + sides], -1),
-            "area": torch.from_numpy(data.area[rows]),
-            "labels": torch.from_numpy(data.labels[rows]),
-        }
-        return image, within(people, *image.shape[-2:])

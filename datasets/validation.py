@@ -15,7 +15,7 @@ from grouppose.errors import InputError
 from grouppose.files import write_whole
 
 logger = logging.getLogger("grouppose.train.data")
-VERSION = 1  # of the checks
+VERSION = 2  # of the checks
 SHOWN = 5  # ids of a problem on the console
 
 
@@ -33,7 +33,7 @@ def report_problems(annotations: Path, images: Path, contents: Mapping) -> None:
         from datasets.check import examine  # which imports what builds data sets
 
         _, findings = examine(contents, images)
-        problems = [{"text": f.text, "ids": f.ids} for f in findings if f.serious]
+        problems = [{"text": f.text, "ids": f.ids} for f in findings if f.serious or f.warned]
         _write(cache, problems)
     for problem in problems:
         ids = problem["ids"]

@@ -11,11 +11,12 @@ from typing import BinaryIO
 import cv2
 import numpy as np
 import torch
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torch.nn import functional
 
 from grouppose.errors import InputError, MissingFileError
+from grouppose.exif import as_stored, exif_case, orientation_of, upright
 
 _UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
 _HEIF = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")  # brands
@@ -23,18 +24,19 @@ MOST_MEGAPIXELS = 2e-6 * (Image.MAX_IMAGE_PIXELS or 0)  # where PIL gives up, un
 LIMIT_VARIABLE = "GROUPPOSE_MAX_MEGAPIXELS"  # of the environment
 
 
-def read_picture(path: str | Path, stated_size: tuple[int, int] | None = None) -> Tensor:
-    """Reads a picture as (3, h, w) uint8 RGB.
-
-    A rotation noted in EXIF is applied if only the rotated picture has the stated size, since
-    annotations are in the pixels of that size; or if no size is stated.
+def read_picture(
+    path: str | Path, stated_size: tuple[int, int] | None = None, exif: str = "turn"
+) -> Tensor:
+    """Reads a picture as (3, h, w) uint8 RGB, turned as EXIF's orientation says.
 
     Args:
         path: of the file.
-        stated_size: height, width according to the annotations.
+        stated_size: height, width according to the annotations. Where only the stored picture has
+            that size, or only the turned one, labels are in its pixels, whatever `exif` says.
+        exif: "turn" or "ignore" the orientation elsewhere.
     """
     with naming(path), open_picture(path) as picture:
-        return _as_tensor(_rgb(_upright(picture, path, stated_size)))
+        return _as_tensor(_rgb(_as_labelled(picture, path, stated_size, exif)))
 
 
 @contextlib.contextmanager
@@ -130,19 +132,19 @@ def _is_heif(file: str | Path | BinaryIO) -> bool:
     return start[4:8] == b"ftyp" and start[8:] in _HEIF
 
 
-def _upright(
-    picture: Image.Image, path: str | Path, stated_size: tuple[int, int] | None
+def _as_labelled(
+    picture: Image.Image, path: str | Path, stated_size: tuple[int, int] | None, exif: str
 ) -> Image.Image:
-    width, height = picture.size
-    if stated_size == (height, width):
-        return picture
-    turned = picture.getexif().get(ExifTags.Base.Orientation, 1) >= 5  # width and height change
-    if stated_size is None or (turned and stated_size == (width, height)):
-        return ImageOps.exif_transpose(picture)
-    raise InputError(
-        f"{path} is {width} x {height} pixels, its annotations are for "
-        f"{stated_size[1]} x {stated_size[0]}; use the original picture or correct the annotations"
-    )
+    orientation, (height, width) = orientation_of(picture)
+    case = exif_case(orientation, (height, width), stated_size)
+    if case == "neither":
+        raise InputError(
+            f"{path} is {width} x {height} pixels, its annotations are for "
+            f"{stated_size[1]} x {stated_size[0]}; use the original picture or correct the "
+            "annotations"
+        )
+    turn = case == "turned" or (case == "either" and exif == "turn")
+    return upright(picture) if turn else as_stored(picture)
 
 
 def _rgb(picture: Image.Image) -> Image.Image:
@@ -186,7 +188,7 @@ def resize_picture(image: Tensor, size: tuple[int, int]) -> Tensor:
 def as_rgb(picture: Image.Image) -> Tensor:
     """A PIL picture of any kind, as its EXIF rotation shows it: (3, h, w) uint8 RGB."""
     try:
-        return _as_tensor(_rgb(ImageOps.exif_transpose(picture)))
+        return _as_tensor(_rgb(upright(picture)))
     except _UNREADABLE as error:  # PIL decodes when the pixels are asked for
         raise InputError(f"the picture cannot be decoded ({error}); replace it") from error
 

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from grouppose.errors import InputError, MissingFileError
-from grouppose.pictures import open_picture, planar, read_picture
+from grouppose.pictures import as_rgb, open_picture, planar, read_picture
 from tests.datasets.sets import picture
 
 ROTATED = 6  # EXIF: shown after a quarter turn clockwise
@@ -48,30 +48,59 @@ def test_palette_with_transparency(tmp_path):
     assert pixels(image, 0, 0) == [200, 100, 50] and pixels(image, 0, 1) == [1, 2, 3]
 
 
-def rotated_file(tmp_path, height=20, width=30):
-    """A picture whose EXIF asks for a quarter turn; red at its stored top left corner."""
-    array = np.zeros((height, width, 3), dtype=np.uint8)
-    array[:8, :8, 0] = 255
+SHOWN = {  # what EXIF's orientations mean, from the stored pixels
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.transpose(1, 0, 2),
+    6: lambda a: np.rot90(a, -1),
+    7: lambda a: np.rot90(a, 2).transpose(1, 0, 2),
+    8: lambda a: np.rot90(a),
+}
+
+
+def oriented(folder, orientation, suffix="png", height=20, width=30):
+    """A picture of noise with that orientation, and its stored pixels."""
+    array = picture(height, width)
     exif = Image.Exif()
-    exif[0x0112] = ROTATED
-    path = tmp_path / "rotated.jpg"
-    Image.fromarray(array).save(path, exif=exif, quality=95)
-    return path
+    exif[0x0112] = orientation
+    more = {"tiffinfo": {0x0112: orientation}} if suffix == "tif" else {"exif": exif}
+    path = folder / f"{orientation}.{suffix}"
+    Image.fromarray(array).save(path, **more)
+    return path, array
 
 
-@pytest.mark.parametrize(
-    ("stated", "shape", "red"),
-    [((20, 30), (20, 30), (2, 2)), ((30, 20), (30, 20), (2, 17)), (None, (30, 20), (2, 17))],
-)
-def test_exif_rotation_follows_the_stated_size(tmp_path, stated, shape, red):
-    image = read_picture(rotated_file(tmp_path), stated)
-    assert image.shape[1:] == shape
-    assert image[0, red[0], red[1]] > 200  # the stored top left is the shown top right
+def rotated_file(folder):
+    return oriented(folder, ROTATED)[0]
 
 
-def test_square_picture_with_exif_stays_as_stored(tmp_path):
-    image = read_picture(rotated_file(tmp_path, 20, 20), (20, 20))
-    assert image[0, 2, 2] > 200
+@pytest.mark.parametrize("suffix", ["png", "tif"])  # Pillow turns the latter by itself
+@pytest.mark.parametrize("orientation", SHOWN)
+def test_every_exif_orientation_is_applied(tmp_path, orientation, suffix):
+    path, stored = oriented(tmp_path, orientation, suffix)
+    shown = SHOWN[orientation](stored)
+
+    def read(*arguments):
+        return read_picture(path, *arguments).permute(1, 2, 0).numpy()
+
+    np.testing.assert_array_equal(read(), shown)
+    np.testing.assert_array_equal(read(shown.shape[:2]), shown)
+    np.testing.assert_array_equal(read(None, "ignore"), stored)
+    np.testing.assert_array_equal(as_rgb(Image.open(path)).permute(1, 2, 0).numpy(), shown)
+    # labels of the stored size are followed where the turned picture has another one
+    expected = stored if orientation >= 5 else shown
+    np.testing.assert_array_equal(read((20, 30)), expected)
+    np.testing.assert_array_equal(read((20, 30), "ignore"), stored)
+    square, stored = oriented(tmp_path, orientation, suffix, 20, 20)
+    turned, ignored = (read_picture(square, (20, 20), exif) for exif in ("turn", "ignore"))
+    np.testing.assert_array_equal(turned.permute(1, 2, 0).numpy(), SHOWN[orientation](stored))
+    np.testing.assert_array_equal(ignored.permute(1, 2, 0).numpy(), stored)
+
+
+@pytest.mark.parametrize("orientation", [0, 1, 9, 700])
+def test_an_orientation_that_means_nothing_changes_nothing(tmp_path, orientation):
+    path, stored = oriented(tmp_path, orientation)
+    np.testing.assert_array_equal(read_picture(path).permute(1, 2, 0).numpy(), stored)
 
 
 def test_another_size_than_stated_is_refused(tmp_path):

@@ -130,3 +130,29 @@ def test_what_is_no_data_set_ends_with_one_line(tmp_path, capsys):
         main([])
     with pytest.raises(SystemExit):
         main(["--annotations", str(file)])
+
+
+def orient(path, orientation, size=(40, 30)):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.new("RGB", size).save(path, exif=exif)
+
+
+def test_pictures_that_exif_turns_are_listed(tmp_path, capsys):
+    write(tmp_path)
+    images = tmp_path / "images/train2017"
+    orient(images / "a.jpg", 3)
+    orient(images / "b.jpg", 6)
+    assert main([str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert (
+        "- 1 pictures have an EXIF orientation and the same size with and without it; " in printed
+    )
+    assert "set exif=ignore if they are in the stored one: 1\n" in printed
+    assert "- 1 pictures have an EXIF orientation, but 'width' and 'height' are of the " in printed
+    assert "their labels are taken to be in the stored one: 2\n" in printed
+    orient(images / "a.jpg", 6, (30, 40))  # shown, it has the annotated size
+    orient(images / "b.jpg", 1, (40, 31))
+    assert main([str(tmp_path)]) == 1
+    printed = capsys.readouterr().out
+    assert "EXIF" not in printed and "! 1 pictures are of another size than 'width'" in printed

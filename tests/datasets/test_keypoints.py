@@ -3,10 +3,12 @@ import pickle
 
 import pytest
 import torch
+from PIL import Image
 from torch.utils.data import DataLoader
 
 from datasets.build import build_dataset, collate
 from grouppose.errors import InputError, MissingFileError
+from grouppose.exif import TURNS
 from tests.datasets.sets import contents, person, picture, settings, write_set
 
 SIZES = {5: (60, 80), 9: (64, 50), 2: (40, 40)}
@@ -150,3 +152,22 @@ def test_training_takes_the_next_picture_for_one_that_cannot_be_read(folder):
     (folder / "images/train2017/009.png").unlink()
     with pytest.raises(InputError, match="2 pictures in a row cannot be read, the first: .*no pic"):
         dataset[1]
+
+
+@pytest.mark.parametrize("orientation", range(2, 9))
+def test_samples_of_turned_pictures_are_those_of_upright_ones(tmp_path, orientation):
+    data = contents({5: (64, 64)}, [person(1, 5)])
+    upright, turned = (write_set(tmp_path / name, data) for name in ("upright", "turned"))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    for part in ("train2017", "val2017"):
+        shown = Image.open(upright / "images" / part / "005.png")
+        back = {6: 8, 8: 6}.get(orientation, orientation)
+        shown.transpose(TURNS[back]).save(turned / "images" / part / "005.png", exif=exif)
+    for split in ("train", "val"):
+        one, other = (build_dataset(split, settings(folder)) for folder in (upright, turned))
+        assert same(one[0], other[0])
+        ignored = build_dataset(split, settings(turned, exif="ignore"))
+        assert not torch.equal(ignored[0][0], one[0][0])
+    with pytest.raises(InputError, match="exif is 'turned'; did you mean 'turn'"):
+        build_dataset("train", settings(turned, exif="turned"))

@@ -2,6 +2,7 @@ import json
 import os
 
 import pytest
+from PIL import Image
 
 from datasets import check, validation
 from datasets.annotations import read_annotations
@@ -64,3 +65,19 @@ def test_without_a_place_for_the_cache_it_is_looked_over_each_time(files, warnin
     monkeypatch.setenv("XDG_CACHE_HOME", str(files[0]))  # a file
     report_problems(*files, read_annotations(files[0]))
     assert len(warnings) == 2
+
+
+def test_labels_in_stored_pixels_are_one_warning(tmp_path, warnings):
+    folder = write_set(tmp_path / "set", contents({1: (20, 30), 2: (30, 20)}, [person(1, 1)]))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    images = folder / "images/train2017"
+    for name, size in (("001.png", (30, 20)), ("002.png", (20, 30))):
+        Image.new("RGB", size).save(images / name, exif=exif)
+    annotations = folder / "annotations/person_keypoints_train2017.json"
+    report_problems(annotations, images, read_annotations(annotations))
+    (warning,) = warnings
+    assert warning.startswith(
+        "person_keypoints_train2017.json: 2 pictures have an EXIF orientation"
+    )
+    assert warning.endswith("their labels are taken to be in the stored one: 1, 2")

@@ -1,0 +1,50 @@
+"""Pictures and the people on them as the files of a data set have them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from datasets.annotations import Annotations
+from datasets.transforms import People, within
+from grouppose.pictures import read_picture
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Reads the pictures of a set one by one.
+
+    Attributes:
+        annotations: what is on them.
+        folder: of the pictures.
+        exif: "turn" or "ignore", as `read_picture` takes it.
+    """
+
+    annotations: Annotations
+    folder: Path
+    exif: str
+
+    def read(self, index: int) -> tuple[Tensor, People]:
+        """The picture, (3, h, w) uint8 RGB, and the people on it, in its pixels.
+
+        Raises:
+            InputError, MissingFileError: the picture cannot be read.
+        """
+        data = self.annotations
+        size = tuple(data.sizes[index].tolist())
+        path = self.folder / data.file_names[index].decode()
+        image = read_picture(path, size if all(size) else None, self.exif)
+        rows = slice(data.first[index], data.first[index + 1])
+        keypoints = torch.from_numpy(data.keypoints[rows])
+        corner, sides = torch.from_numpy(data.boxes[rows]).split(2, dim=-1)
+        people = {
+            "keypoints": keypoints[..., :2],
+            "visible": keypoints[..., 2] > 0,
+            "boxes": torch.cat([corner, corner + sides], -1),
+            "area": torch.from_numpy(data.area[rows]),
+            "labels": torch.from_numpy(data.labels[rows]),
+        }
+        return image, within(people, *image.shape[-2:])
