@@ -158,8 +158,11 @@ def predict_into(
     """
     from tqdm import tqdm
 
+    from grouppose.inference.window import show_frame
     from grouppose.inference.writer import Writer
 
+    if show:
+        _check_screen()
     folder.mkdir(parents=True, exist_ok=True)
     pictures = people = 0
     with Writer(folder, with_json) as writer:
@@ -168,7 +171,7 @@ def predict_into(
             drawn = writer.add(result)
             pictures, people = pictures + 1, people + len(result)
             bar.update()
-            if show and not _show(drawn):
+            if show and not show_frame(drawn):
                 break
         bar.close()
     for path, reason in predictor.failed:
@@ -179,14 +182,12 @@ def predict_into(
     return 1 if predictor.failed else 0
 
 
-def _show(drawn: Any) -> bool:
-    """Shows a picture; False when the user has had enough."""
-    import cv2
+def _check_screen() -> None:
+    from grouppose.inference.window import check_display
 
     try:
-        cv2.imshow("grouppose", drawn[..., ::-1])
-        return cv2.waitKey(1) & 0xFF != ord("q")
-    except cv2.error as error:
+        check_display()
+    except InputError as error:
         raise InputError("--show needs a screen; leave it out, pictures are in --out") from error
 
 

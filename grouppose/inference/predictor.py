@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from grouppose.pictures import resize_picture, resized_size
 from grouppose.skeleton import Skeleton, skeleton_of
 
 SHORTER, LONGEST = 800, 1333  # sides that published models are evaluated at
+Speed = dict[str, float]  # milliseconds; see `Result.speed`
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -134,8 +136,8 @@ class Predictor:
         self.failed = []
         tracker: Tracker | None = None
         before = None
-        for frame, people in self._people(frames(source, self.bgr, self._note)):
-            result = self._result(frame, people)
+        for frame, people, speed in self._people(frames(source, self.bgr, self._note)):
+            result = self._result(frame, people, speed)
             if self.tracker:
                 if tracker is None or frame.path != before:
                     tracker, before = Tracker(), frame.path
@@ -145,22 +147,32 @@ class Predictor:
     def _note(self, path: str, error: Exception) -> None:
         self.failed.append((path, str(error)))
 
-    def _people(self, pictures: Iterator[Frame]) -> Iterator[tuple[Frame, tta.People]]:
+    def _people(self, pictures: Iterator[Frame]) -> Iterator[tuple[Frame, tta.People, Speed]]:
         """Frames with their people; batches are runs of pictures of one size.
 
         A camera's pictures do not wait for one another.
         """
-        batch: list[Frame] = []
-        for frame in pictures:
-            if batch and frame.image.shape != batch[0].image.shape:
-                yield from zip(batch, self._compute(batch), strict=True)
+        batch: list[tuple[Frame, float]] = []
+        for frame, read in _timed(pictures):
+            if batch and frame.image.shape != batch[0][0].image.shape:
+                yield from self._people_of(batch)
                 batch = []
-            batch.append(frame)
+            batch.append((frame, read))
             if len(batch) == self.batch_size or frame.count == 0:
-                yield from zip(batch, self._compute(batch), strict=True)
+                yield from self._people_of(batch)
                 batch = []
         if batch:
-            yield from zip(batch, self._compute(batch), strict=True)
+            yield from self._people_of(batch)
+
+    def _people_of(
+        self, batch: list[tuple[Frame, float]]
+    ) -> Iterator[tuple[Frame, tta.People, Speed]]:
+        """Frames of one size with their people and times."""
+        start = time.perf_counter()
+        found = self._compute([frame for frame, _ in batch])
+        network = 1000 * (time.perf_counter() - start) / len(batch)
+        for (frame, read), people in zip(batch, found, strict=True):
+            yield frame, people, {"read": read, "network": network}
 
     @torch.inference_mode()
     def _compute(self, batch: Sequence[Frame]) -> list[tta.People]:
@@ -193,7 +205,7 @@ class Predictor:
         found = self._postprocess(outputs, sizes)
         return [{name: value.float().cpu() for name, value in people.items()} for people in found]
 
-    def _result(self, frame: Frame, people: tta.People) -> Result:
+    def _result(self, frame: Frame, people: tta.People, speed: Speed) -> Result:
         """Those who are good enough, in pixels of the file's picture."""
         keep = (people["scores"] >= self.threshold) & (people["labels"] > 0)
         people = {name: value[keep][: self.max_people] for name, value in people.items()}
@@ -214,7 +226,18 @@ class Predictor:
             frame=frame.number,
             rate=frame.rate,
             categories=self.categories,
+            speed=speed,
         )
+
+
+def _timed(pictures: Iterator[Frame]) -> Iterator[tuple[Frame, float]]:
+    """Frames with the milliseconds that each took to read."""
+    while True:
+        start = time.perf_counter()
+        frame = next(pictures, None)
+        if frame is None:
+            return
+        yield frame, 1000 * (time.perf_counter() - start)
 
 
 def _categories(settings: Mapping[str, Any]) -> tuple[tuple[int, str], ...]:

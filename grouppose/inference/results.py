@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import csv
+import inspect
+import io
 import json
-from dataclasses import dataclass, replace
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from grouppose.errors import InputError
+from grouppose.errors import InputError, nearest
 from grouppose.inference.visualize import draw_poses
+from grouppose.inference.window import show_picture
 from grouppose.skeleton import Skeleton
 
 PERSON = ((1, "person"),)  # COCO's category, where a model was trained without names of classes
+LABELS = ("id", "class", "score")  # what can be written at a person
 
 
 @dataclass(frozen=True)
@@ -44,6 +52,12 @@ class Keypoints:
     def __len__(self) -> int:
         return len(self.xy)
 
+    def cpu(self) -> Keypoints:
+        """Itself: these are arrays already. For code written for Ultralytics' results."""
+        return self
+
+    numpy = cpu
+
 
 @dataclass(frozen=True)
 class Result:
@@ -62,6 +76,8 @@ class Result:
         rate: pictures a second, where the source is a video; 0 otherwise.
         ids: (n,) int, the same for a person from frame to frame, where people are tracked.
         categories: id and name of the model's classes, in the order of their labels.
+        speed: milliseconds for this picture: "read", "network" (its share of the batch; from
+            picture to people) and, once `plot` was called, "drawing".
     """
 
     image: np.ndarray
@@ -74,6 +90,7 @@ class Result:
     rate: float = 0.0
     ids: np.ndarray | None = None
     categories: tuple[tuple[int, str], ...] = PERSON
+    speed: dict[str, float] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -90,6 +107,7 @@ class Result:
             scores=self.scores[people],
             labels=self.labels[people],
             ids=None if self.ids is None else self.ids[people],
+            speed=dict(self.speed),
         )
 
     @property
@@ -117,21 +135,89 @@ class Result:
         boxes[~found.any((1, 2))] = 0
         return boxes
 
-    def plot(self, names: bool = False, least_confidence: float = 0.0) -> np.ndarray:
+    def plot(
+        self,
+        names: bool = False,
+        least_confidence: float = 0.0,
+        labels: str | Sequence[str] | None = "auto",
+        boxes: bool = False,
+        line_width: int | None = None,
+    ) -> np.ndarray:
         """(H, W, 3) uint8 RGB: the picture with everybody's skeleton.
 
         Args:
             names: also write the keypoints' names.
             least_confidence: keypoints below it are left out with their limbs.
+            labels: what to write at each person: "id" (of the track), "class", "score", or several
+                of them; None: nothing. "auto": the id of people who are tracked, the class where
+                there are several.
+            boxes: also draw everybody's box.
+            line_width: in pixels; None: by the size of person and picture.
         """
-        return draw_poses(
+        start = time.perf_counter()
+        if line_width is not None and line_width < 1:
+            raise InputError(f"line_width is {line_width}, expected at least 1 pixel, or None")
+        drawn = draw_poses(
             self.image,
             self.keypoints.xy,
             skeleton=self.skeleton,
             visible=self.keypoints.found & (self.keypoints.confidence >= least_confidence),
             ids=None if self.ids is None else self.ids.tolist(),
             names=names,
+            labels=self._labels(labels),
+            boxes=self.boxes if boxes else None,
+            width=line_width,
         )
+        self.speed["drawing"] = 1000 * (time.perf_counter() - start)
+        return drawn
+
+    def _labels(self, wanted: str | Sequence[str] | None) -> list[str]:
+        """A text for each person."""
+        if wanted == "auto":
+            several = {"id": self.ids is not None, "class": len(self.categories) > 1}
+            wanted = [name for name, shown in several.items() if shown]
+        wanted = [wanted] if isinstance(wanted, str) else list(wanted or ())
+        for name in wanted:
+            if name not in LABELS:
+                raise InputError(f"labels has {name!r}; {nearest(str(name), (*LABELS, 'auto'))}")
+        if "id" in wanted and self.ids is None:
+            raise InputError("people have no ids to label; track them: Predictor(tracker='oks')")
+        texts = {"class": self.category_names, "score": [f"{score:.2f}" for score in self.scores]}
+        if self.ids is not None:
+            texts["id"] = [str(number) for number in self.ids]
+        return [" ".join(texts[name][i] for name in wanted) for i in range(len(self))]
+
+    def show(self, **drawing: Any) -> None:
+        """Shows `plot(**drawing)`: in a notebook below the cell, else in a window until a key.
+
+        Raises:
+            InputError: there is no display.
+        """
+        show_picture(self.plot(**drawing), self.path)
+
+    def crops(self, margin: float = 0.1) -> list[np.ndarray]:
+        """Everybody cut out of the picture, (h, w, 3) uint8 RGB each.
+
+        Args:
+            margin: around the box of the keypoints, which hair and feet stand out of; a share of
+                its longer side.
+        """
+        height, width = self.image.shape[:2]
+        cut = []
+        for x0, y0, x1, y1 in self.boxes:
+            more = margin * max(x1 - x0, y1 - y0)
+            left = int(np.clip(np.floor(x0 - more), 0, width - 1))
+            top = int(np.clip(np.floor(y0 - more), 0, height - 1))
+            right = int(np.clip(np.ceil(x1 + more) + 1, left + 1, width))
+            bottom = int(np.clip(np.ceil(y1 + more) + 1, top + 1, height))
+            cut.append(self.image[top:bottom, left:right].copy())
+        return cut
+
+    def cpu(self) -> Result:
+        """Itself: these are arrays already. For code written for Ultralytics' results."""
+        return self
+
+    numpy = cpu
 
     def save(self, path: str | Path, **drawing: Any) -> Path:
         """Writes `plot(**drawing)` as a picture; the format follows the name."""
@@ -209,16 +295,79 @@ class Result:
         """`to_dict` as text."""
         return json.dumps(self.to_dict())
 
+    def _columns(self) -> list[str]:
+        """Of `to_csv` and `to_df`."""
+        box = ["x0", "y0", "x1", "y1"]
+        points = [f"{name}_{c}" for name in self.skeleton.names for c in ("x", "y", "confidence")]
+        tracked = [] if self.ids is None else ["id"]
+        person = ["path", "frame", "person", *tracked, "category_id", "category", "score"]
+        return [*person, *box, *points]
+
+    def _rows(self) -> list[list[Any]]:
+        """Their values, a row each person; None where a keypoint is missing."""
+        rows = []
+        for i, (found, name) in enumerate(zip(self.to_coco(), self.category_names, strict=True)):
+            tracked = [] if self.ids is None else [found["track_id"]]
+            x, y, w, h = found["bbox"]
+            person = [self.path, self.frame, i, *tracked, found["category_id"], name]
+            row = [*person, found["score"], x, y, round(x + w, 3), round(y + h, 3)]
+            values = iter(found["keypoints"])
+            triples = zip(values, values, values, found["keypoint_confidence"], strict=True)
+            for px, py, v, confidence in triples:
+                row += [px, py, confidence] if v else [None, None, confidence]
+            rows.append(row)
+        return rows
+
+    def to_csv(self, header: bool = True) -> str:
+        """The people as comma-separated values, a line each.
+
+        Args:
+            header: begin with a line of the columns' names: path, frame, person (from 0), id (of
+                people who are tracked), category_id, category, score, x0, y0, x1, y1 (box), and x,
+                y and confidence of each keypoint, empty where it is missing.
+        """
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerows([self._columns()] * header + self._rows())
+        return text.getvalue()
+
+    def to_df(self) -> Any:
+        """The same as a `pandas.DataFrame`; needs that package."""
+        try:
+            import pandas
+        except ModuleNotFoundError as error:
+            raise InputError("to_df needs the package pandas; pip install pandas") from error
+        rows = [[math.nan if value is None else value for value in row] for row in self._rows()]
+        return pandas.DataFrame(rows, columns=self._columns())
+
     def to_supervision(self) -> Any:
-        """The people as `supervision.KeyPoints`; needs that package."""
+        """The people as `supervision.KeyPoints`; needs that package.
+
+        class_id is the category's id; `data` has its name ("class_name") and the track's id
+        ("tracker_id"), if any. A missing keypoint is at 0, 0, as supervision has it.
+        """
         try:
             import supervision
         except ModuleNotFoundError as error:
             raise InputError(
                 "to_supervision needs the package supervision; pip install supervision"
             ) from error
+        if not len(self):
+            return supervision.KeyPoints.empty()
+        found, confidence = self.keypoints.found, self.keypoints.confidence.astype(np.float32)
+        columns: dict[str, Any] = {"confidence": confidence}
+        if "keypoint_confidence" in inspect.signature(supervision.KeyPoints).parameters:  # 0.29 on
+            columns = {
+                "keypoint_confidence": confidence,
+                "detection_confidence": self.scores.astype(np.float32),
+                "visible": found,
+            }
+        data = {"class_name": np.array(self.category_names, dtype=str)}
+        if self.ids is not None:
+            data["tracker_id"] = self.ids
         return supervision.KeyPoints(
-            xy=self.keypoints.xy.astype(np.float32),
-            confidence=self.keypoints.confidence.astype(np.float32),
-            class_id=self.labels.astype(int),
+            xy=np.where(found[..., None], self.keypoints.xy, 0).astype(np.float32),
+            class_id=self.category_ids,
+            data=data,
+            **columns,
         )

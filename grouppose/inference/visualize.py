@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+import unicodedata
 from collections.abc import Sequence
 
 import cv2
@@ -19,6 +20,8 @@ _OUTLINE = (22, 22, 26)
 _GOLDEN = 0.618034  # steps of this size around the colour circle never come close to each other
 _SHIFT = 4  # fractional bits of cv2's coordinates
 _LIMIT = 1e6  # pixels; keeps far-off points inside cv2's integers
+_PICTURE_SHARE, _PERSON_SHARE = 0.0065, 0.012  # of a picture's and of a person's side: a line
+_SPAN = 3  # keypoints from which a person has a size
 
 
 def draw_poses(
@@ -30,6 +33,10 @@ def draw_poses(
     threshold: float = 0.3,
     ids: Sequence[int] | None = None,
     names: bool = False,
+    *,
+    labels: Sequence[str] | None = None,
+    boxes: np.ndarray | None = None,
+    width: int | None = None,
 ) -> np.ndarray:
     """Draws the skeletons of people; a person's left is blue, the right red, the middle green.
 
@@ -43,9 +50,12 @@ def draw_poses(
         skeleton: names and limbs of the K keypoints.
         visible: (n, K) bool; keypoints that are not visible are left out with their limbs.
         threshold: least score to draw.
-        ids: n numbers of people, written beside them; a number has the same colour in every
-            picture. None: colours go by the order of people.
+        ids: n numbers of people; a number has the same colour in every picture. None: colours go
+            by the order of people.
         names: write the keypoints' names beside them.
+        labels: n texts, each on a plate at its person, "" is none; None: the `ids`.
+        boxes: (n, 4) x0, y0, x1, y1 to draw, too.
+        width: of lines, in pixels; None: see `line_width`.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -62,14 +72,23 @@ def draw_poses(
     shown = np.isfinite(keypoints).all(axis=-1)
     if visible is not None:
         shown &= np.asarray(visible, dtype=bool)
-    width = line_width(image)
-    for i in _drawing_order(len(keypoints), scores, threshold):
-        number = i if ids is None else int(ids[i])
-        _draw_person(drawn, keypoints[i], shown[i], skeleton, person_colour(number), width)
-        if ids is not None and shown[i].any():
-            _write_number(drawn, keypoints[i][shown[i]], number, width)
+    numbers = list(range(len(keypoints))) if ids is None else [int(i) for i in ids]
+    if labels is None:
+        labels = [""] * len(keypoints) if ids is None else list(map(str, numbers))
+    order = _drawing_order(len(keypoints), scores, threshold)
+    order = [i for i in order if shown[i].any()]
+    for i in order:
+        colour, points = person_colour(numbers[i]), keypoints[i]
+        thick = width or line_width(image, points[shown[i]])
+        if boxes is not None:
+            _draw_box(drawn, np.asarray(boxes[i], dtype=np.float64), colour, thick)
+        _draw_person(drawn, points, shown[i], skeleton, colour, thick)
         if names:
-            _write_names(drawn, keypoints[i], shown[i], skeleton, width)
+            _write_names(drawn, points, shown[i], skeleton, thick)
+    for i in order:
+        if labels[i]:
+            place = _above(keypoints[i][shown[i]]) if boxes is None else boxes[i][:2]
+            _write_label(drawn, place, labels[i], person_colour(numbers[i]), boxes is None)
     return drawn
 
 
@@ -103,9 +122,18 @@ def draw_grid(images: Sequence[np.ndarray], columns: int = 4) -> np.ndarray:
     return grid
 
 
-def line_width(image: np.ndarray) -> int:
-    """Pixels of a limb's line that is easy to see in a picture of this size."""
-    return max(1, round(0.0065 * float(np.sqrt(image.shape[0] * image.shape[1]))))
+def line_width(image: np.ndarray, keypoints: np.ndarray | None = None) -> int:
+    """Pixels of a limb's line that is easy to see.
+
+    Args:
+        image: (H, W, 3); no line is thicker than the picture's size asks for.
+        keypoints: (k, 2) of the person, which lines should not cover; None, or fewer than three:
+            the picture alone counts.
+    """
+    width = _PICTURE_SHARE * float(np.sqrt(image.shape[0] * image.shape[1]))
+    if keypoints is not None and len(keypoints) >= _SPAN:
+        width = min(width, _PERSON_SHARE * float(np.ptp(keypoints, axis=0).max()))
+    return max(1, round(width))
 
 
 def limb_colours(skeleton: Skeleton) -> list[Colour]:
@@ -203,17 +231,47 @@ def _fill_torso(
     cv2.addWeighted(filled, 0.35, canvas, 0.65, 0, dst=canvas)
 
 
-def _write_number(canvas: np.ndarray, points: np.ndarray, number: int, width: int) -> None:
-    """Above the highest keypoint, inside the picture."""
-    text, font = str(number), cv2.FONT_HERSHEY_DUPLEX
-    scale = 0.28 + 0.12 * width
-    (wide, high), _ = cv2.getTextSize(text, font, scale, 1)
-    x, y = points[points[:, 1].argmin()]
-    x = int(np.clip(x - wide / 2, 0, max(0, canvas.shape[1] - wide)))
-    y = int(np.clip(y - 4 * width, high + 1, canvas.shape[0] - 1))
-    colour = person_colour(number)
-    cv2.putText(canvas, text, (x, y), font, scale, _OUTLINE, 2 + width, cv2.LINE_AA)
-    cv2.putText(canvas, text, (x, y), font, scale, colour, max(1, width // 2), cv2.LINE_AA)
+def _draw_box(canvas: np.ndarray, box: np.ndarray, colour: Colour, width: int) -> None:
+    """Its sides, dark around."""
+    corners = np.rint(np.clip(box, -_LIMIT, _LIMIT) * 2**_SHIFT).astype(int).tolist()
+    for thick, stroke in ((width + 2, _OUTLINE), (width, colour)):
+        cv2.rectangle(canvas, corners[:2], corners[2:], stroke, thick, cv2.LINE_AA, _SHIFT)
+
+
+def _above(points: np.ndarray) -> np.ndarray:
+    """(2,) where a person's label ends: over the highest keypoint and most of a head."""
+    return points[points[:, 1].argmin()] - (0, 0.05 * np.ptp(points[:, 1]))
+
+
+def _write_label(
+    canvas: np.ndarray, place: np.ndarray, text: str, colour: Colour, centred: bool
+) -> None:
+    """On a plate of the person's colour above a place, inside the picture."""
+    font, size = cv2.FONT_HERSHEY_DUPLEX, line_width(canvas)
+    text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode() or "?"
+    scale, edge = 0.3 + 0.1 * size, 2 + size
+    (wide, high), below = cv2.getTextSize(text, font, scale, 1)
+    plate = np.array([wide + 2 * edge, high + below + edge])
+    corner = np.clip(place, -_LIMIT, _LIMIT) - (
+        plate[0] / 2 * centred,
+        plate[1] + 2 * edge * centred,
+    )
+    room = np.array(canvas.shape[1::-1]) - 1 - plate
+    x, y = np.clip(corner, 0, np.maximum(room, 0)).astype(int).tolist()
+    end = (x + int(plate[0]), y + int(plate[1]))
+    cv2.rectangle(canvas, (x, y), end, colour, -1)
+    cv2.rectangle(canvas, (x, y), end, _OUTLINE, 1)
+    start = (x + edge, y + high + edge // 2 + 1)
+    cv2.putText(canvas, text, start, font, scale, text_colour(colour), 1, cv2.LINE_AA)
+
+
+def text_colour(plate: Colour) -> Colour:
+    """Black or white, whichever is easier to read on a plate (WCAG's contrast)."""
+    red, green, blue = (
+        c / 3294.6 if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in plate
+    )
+    luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue
+    return (0, 0, 0) if luminance > 0.179 else (255, 255, 255)  # where both have a contrast of 4.6
 
 
 def _write_names(

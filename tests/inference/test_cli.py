@@ -6,6 +6,7 @@ import cv2
 import pytest
 
 import grouppose
+from grouppose import demo
 from grouppose.inference import doctor
 from grouppose.inference.cli import main
 from tests.inference.conftest import noise, write, write_video
@@ -88,3 +89,12 @@ def test_the_command_starts():
         check=True,
     )
     assert "predict" in done.stdout and "doctor" in done.stdout
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux has DISPLAY")
+def test_show_without_a_screen_is_refused_before_any_work(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("DISPLAY", "")
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    out = tmp_path / "out"
+    assert main(["predict", str(demo.PICTURE), "--show", "--device", "cpu", "--out", str(out)]) == 1
+    assert "--show needs a screen" in capsys.readouterr().err and not out.exists()

@@ -225,3 +225,10 @@ def test_classes_are_those_of_the_model(tmp_path, settings, expected):
     assert predictor.categories == result.categories == expected
     ids = {number for number, _ in expected}
     assert {person["category_id"] for person in result.to_coco()} <= ids and len(result)
+
+
+def test_the_times_of_each_picture(weights):
+    predictor = grouppose.Predictor(weights, device="cpu", size=48, batch_size=2)
+    for result in predictor([noise(seed=i) for i in range(3)]):
+        assert list(result.speed) == ["read", "network"]
+        assert 0 <= result.speed["read"] < result.speed["network"]

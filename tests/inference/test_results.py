@@ -1,11 +1,15 @@
+import io
 import json
-from dataclasses import replace
+import sys
+from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 
 from grouppose.errors import InputError
+from grouppose.inference import results
 from grouppose.inference.results import Keypoints, Result
 from grouppose.skeleton import Skeleton
 
@@ -109,7 +113,147 @@ def test_a_saved_picture_is_the_drawn_one(tmp_path):
             result.save(tmp_path / name)
 
 
+@pytest.mark.parametrize(
+    ("labels", "texts"),
+    [
+        ("auto", ["7 dog", "8 cat"]),
+        ("id", ["7", "8"]),
+        ("class", ["dog", "cat"]),
+        (("score", "id"), ["0.90 7", "0.40 8"]),
+        (None, ["", ""]),
+        ((), ["", ""]),
+    ],
+)
+def test_what_is_written_at_people(monkeypatch, labels, texts):
+    seen = {}
+    monkeypatch.setattr(results, "draw_poses", lambda image, xy, **given: seen.update(given))
+    pets = replace(two_people(), labels=np.array([2, 1]), categories=((3, "cat"), (9, "dog")))
+    replace(pets, ids=np.array([7, 8])).plot(labels=labels)
+    assert seen["labels"] == texts and seen["ids"] == [7, 8] and seen["boxes"] is None
+
+
+def test_one_class_without_tracks_has_no_labels(monkeypatch):
+    result = two_people()
+    assert (result.plot() == result.plot(labels=None)).all()
+    assert (result.plot() != result.plot(labels="score")).any()
+
+
+@pytest.mark.parametrize(
+    ("drawing", "message"),
+    [
+        ({"labels": "scores"}, "labels has 'scores'; did you mean 'score'"),
+        ({"labels": ["class", "id"]}, "no ids to label; track them"),
+        ({"line_width": 0}, "line_width is 0, expected at least 1"),
+    ],
+)
+def test_drawings_that_are_refused(drawing, message):
+    with pytest.raises(InputError, match=message):
+        two_people().plot(**drawing)
+
+
+def test_boxes_and_line_width_are_drawn():
+    result = two_people()
+    assert (result.plot(boxes=True)[8, 17] != result.plot()[8, 17]).any()  # top of the second
+    assert (result.plot(line_width=4) != result.image).sum() > (result.plot() != result.image).sum()
+
+
+def test_speed_takes_up_the_drawing():
+    result = two_people()
+    assert result.speed == {}
+    result.plot()
+    assert list(result.speed) == ["drawing"] and result.speed["drawing"] > 0
+    part = result[:1]
+    part.speed["drawing"] = 0.0
+    assert result.speed["drawing"] > 0
+
+
+def test_crops_by_hand():
+    result = two_people()
+    first, second = result.crops(margin=0.25)  # boxes 2, 3, 10, 5 and 0, 8, 20, 10 of 20 x 10
+    assert first.shape == (7, 13, 3)  # 8 wide: 2 more on each side
+    assert second.shape == (7, 20, 3)  # 20 wide: 5 more, cut to the picture
+    assert (first == result.image[1:8, 0:13]).all()
+    first[:] = 0
+    assert (result.image == 90).all()
+    assert [crop.shape for crop in with_missing().crops(0)] == [(1, 1, 3), (1, 1, 3)]
+
+
+def test_comma_separated_values_by_hand():
+    first, second, *rest = with_missing().to_csv().splitlines()
+    assert first == (
+        "path,frame,person,category_id,category,score,x0,y0,x1,y1,"
+        "head_x,head_y,head_confidence,tail_x,tail_y,tail_confidence"
+    )
+    assert second == "a.jpg,0,0,1,person,0.9,10.0,5.0,10.0,5.0,,,0.0,10.0,5.0,0.5"
+    tracked = two_people(ids=np.array([7, 8])).to_csv(header=False)
+    assert tracked.startswith("a.jpg,0,0,7,1,person,0.9,2.0,3.0,10.0,5.0,2.0,3.0,1.0")
+    assert two_people()[[]].to_csv() == f"{first}\n"
+
+
+def test_a_data_frame_has_the_same_values(monkeypatch):
+    pandas = pytest.importorskip("pandas")
+    result = with_missing()
+    frame = result.to_df()
+    read = pandas.read_csv(io.StringIO(result.to_csv()))
+    pandas.testing.assert_frame_equal(frame, read, check_dtype=False)
+    assert frame["head_x"].isna().all() and frame["tail_x"][0] == 10
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(InputError, match="pip install pandas"):
+        result.to_df()
+
+
+def test_arrays_stay_arrays():
+    result = two_people()
+    assert result.cpu().numpy() is result and result.keypoints.cpu().numpy() is result.keypoints
+
+
 def test_supervision_is_asked_for_where_it_is_missing(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "supervision", None)
+    monkeypatch.setitem(sys.modules, "supervision", None)
     with pytest.raises(InputError, match="pip install supervision"):
         two_people().to_supervision()
+
+
+@dataclass
+class OldPoints:
+    """supervision's until 0.28."""
+
+    xy: np.ndarray
+    class_id: np.ndarray | None = None
+    confidence: np.ndarray | None = None
+    data: dict = field(default_factory=dict)
+
+
+@dataclass
+class NewPoints:
+    """supervision's from 0.29; from 0.32 without `confidence`."""
+
+    xy: np.ndarray
+    class_id: np.ndarray | None = None
+    keypoint_confidence: np.ndarray | None = None
+    detection_confidence: np.ndarray | None = None
+    visible: np.ndarray | None = None
+    data: dict = field(default_factory=dict)
+
+
+@pytest.mark.parametrize("kind", [OldPoints, NewPoints])
+def test_supervision_of_both_shapes(monkeypatch, kind):
+    monkeypatch.setitem(sys.modules, "supervision", SimpleNamespace(KeyPoints=kind))
+    result = replace(with_missing(), ids=np.array([7, 8]), categories=((5, "dog"),))
+    points = result.to_supervision()
+    assert points.xy.tolist() == [[[0, 0], [10, 5]], [[0, 0], [0, 0]]]
+    assert points.class_id.tolist() == [5, 5]
+    assert points.data["class_name"].tolist() == ["dog", "dog"]
+    assert points.data["tracker_id"].tolist() == [7, 8]
+    if kind is OldPoints:
+        assert points.confidence.tolist() == [[0, 0.5], [0, 0]]
+    else:
+        assert points.keypoint_confidence.tolist() == [[0, 0.5], [0, 0]]
+        assert points.detection_confidence.tolist() == pytest.approx([0.9, 0.4])
+        assert points.visible.tolist() == [[False, True], [False, False]]
+
+
+def test_supervision_itself_takes_them():
+    supervision = pytest.importorskip("supervision")
+    for result in (two_people(), two_people()[[]]):
+        points = result.to_supervision()
+        assert isinstance(points, supervision.KeyPoints) and len(points) == len(result)

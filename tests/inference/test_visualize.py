@@ -10,6 +10,7 @@ from grouppose.inference.visualize import (
     limb_colours,
     line_width,
     person_colour,
+    text_colour,
 )
 from grouppose.skeleton import COCO, CROWDPOSE, Skeleton
 
@@ -133,6 +134,48 @@ def test_read_only_and_strided_pictures():
 def test_lines_grow_with_the_picture():
     widths = [line_width(grey(side, side)) for side in (64, 192, 384, 640, 1280)]
     assert widths == [1, 1, 2, 4, 8]
+
+
+def test_lines_are_thinner_on_small_people():
+    picture = grey(640, 640)
+    tall = np.array([[0.0, 0.0], [50.0, 250.0], [20.0, 100.0]])
+    assert [line_width(picture, tall * size) for size in (0.1, 0.5, 1, 4)] == [1, 2, 3, 4]
+    assert line_width(picture, tall[:2] * 0.1) == 4  # two keypoints have no size
+    thick = draw_poses(grey(), [[[20, 50], [80, 50]]], skeleton=ARM, width=9)
+    assert tuple(thick[54, 50]) == limb_colours(ARM)[0]
+
+
+def test_numbers_stand_on_a_plate_that_can_be_read():
+    for number in range(60):
+        plate = person_colour(number)
+        ink = text_colour(plate)
+        lighter, darker = sorted((luminance(plate), luminance(ink)), reverse=True)
+        assert (lighter + 0.05) / (darker + 0.05) >= 4.5  # WCAG AA
+    points = np.array([[[20.0, 50.0], [80.0, 50.0]]])
+    for background in (0, 255):
+        image = np.full((100, 120, 3), background, dtype=np.uint8)
+        drawn = draw_poses(image, points, skeleton=ARM, ids=[111])
+        above = drawn[20:44, :60].reshape(-1, 3)
+        assert (above == person_colour(111)).all(1).sum() > 60
+        assert (above == text_colour(person_colour(111))).all(1).sum() > 10
+
+
+def luminance(colour):
+    """WCAG's."""
+    linear = [
+        c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in np.divide(colour, 255)
+    ]
+    return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
+
+
+def test_labels_and_boxes():
+    points = np.array([[[20.0, 50.0], [80.0, 50.0]], [[20.0, 80.0], [80.0, 80.0]]])
+    plain = draw_poses(grey(), points, skeleton=ARM)
+    second = changed(draw_poses(grey(), points, skeleton=ARM, labels=["", "chaton é 猫"]), plain)
+    assert second and all(50 < y < 80 for _, y in second)
+    boxed = draw_poses(grey(), points[:1], skeleton=ARM, boxes=np.array([[10, 40, 90, 60]]))
+    assert resembles(boxed[55, 10], person_colour(0)) and resembles(boxed[55, 90], person_colour(0))
+    assert tuple(boxed[45, 50]) == (128, 128, 128)
 
 
 def test_grid_by_hand():
