@@ -1,9 +1,17 @@
-"""End-to-end multi-person pose estimation: one picture in, the keypoints of every person out."""
+"""Multi-person pose estimation: one picture in, the keypoints of every person out."""
 
-from grouppose.checkpoints import load_weights, save_weights
+from typing import Any
+
+from grouppose.checkpoints import save_weights
 from grouppose.inference.predictor import Predictor
-from grouppose.models import build_criterion, build_model, build_targets, load_model
-from grouppose.models.grouppose.postprocess import postprocess
+from grouppose.models import (
+    build_criterion,
+    build_model,
+    build_targets,
+    families,
+    load_model,
+    load_weights,
+)
 from grouppose.skeleton import Skeleton
 from grouppose.version import __version__
 
@@ -14,8 +22,17 @@ __all__ = [
     "build_criterion",
     "build_model",
     "build_targets",
+    "families",
     "load_model",
     "load_weights",
     "postprocess",
     "save_weights",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "postprocess":  # imports its family, so only when asked
+        from grouppose.models.grouppose.postprocess import postprocess
+
+        return postprocess
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -19,32 +19,10 @@ from grouppose.errors import (
     SettingTypeError,
     nearest,
 )
-from grouppose.models import known_settings, stored_settings
+from grouppose.models import known_settings, published, stored_settings
 
 DEFAULTS = Path(__file__).parent.parent / "config" / "defaults.py"
 
-# Published names of what this code does in one way only.
-FIXED = {
-    "frozen_weights": None,
-    "position_embedding": "sine",
-    "return_interm_indices": [1, 2, 3],
-    "backbone_freeze_keywords": None,
-    "pre_norm": False,
-    "return_intermediate_dec": True,
-    "learnable_tgt_init": False,
-    "transformer_activation": "relu",
-    "dec_pred_class_embed_share": False,
-    "dec_pred_pose_embed_share": False,
-    "two_stage_type": "standard",
-    "two_stage_bbox_embed_share": False,
-    "two_stage_class_embed_share": False,
-    "cls_no_bias": False,
-    "no_interm_loss": False,
-    "matcher_type": "HungarianMatcher",
-    "param_dict_type": "default",
-    "lr_linear_proj_names": ["reference_points", "sampling_offsets"],
-    "lr_linear_proj_mult": 0.1,
-}
 # Settings that may be None, and what they are otherwise.
 OPTIONAL = {"data_aug_scale_overlap": float, "pretrained_backbone": str}
 MEASURED = {"batch_size": "auto"}  # settings that may be a word instead of a number
@@ -201,11 +179,12 @@ def _assignments(path: Path) -> dict[str, Setting]:
 
 def assign(config: dict[str, Any], name: str, value: Any, place: str) -> None:
     """Sets a known setting to a value of its type; `place` starts the error message."""
-    if name in FIXED and name not in config:
+    fixed = fixed_settings(config)
+    if name in fixed and name not in config:
         value = list(value) if isinstance(value, tuple) else value
-        if value != FIXED[name]:
+        if value != fixed[name]:
             raise InputError(
-                f"{place}: {name} is {value!r}, but only its published value {FIXED[name]!r} is "
+                f"{place}: {name} is {value!r}, but only its published value {fixed[name]!r} is "
                 "supported; remove it"
             )
         return
@@ -213,10 +192,16 @@ def assign(config: dict[str, Any], name: str, value: Any, place: str) -> None:
     parent[key] = _fit(name, value, parent[key], place)
 
 
+def fixed_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Published settings of what the model's family does in one way only, with that value."""
+    return published(config["modelname"], "FIXED", {})
+
+
 def assign_text(config: dict[str, Any], name: str, text: str, place: str) -> None:
     """The same for a value typed on a command line."""
-    if name in FIXED and name not in config:
-        assign(config, name, _parse(text, FIXED[name]), place)
+    fixed = fixed_settings(config)
+    if name in fixed and name not in config:
+        assign(config, name, _parse(text, fixed[name]), place)
         return
     parent, key = _locate(config, name, place)
     is_text = OPTIONAL.get(name) is str or name in ANY_OF

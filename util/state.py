@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from grouppose.checkpoints import load_weights, read_checkpoint
 from grouppose.errors import InputError, UserError
+from grouppose.models import load_weights, named, weights_for
 from util import distributed, sharding
 from util.ema import ModelEma
 from util.log import Averages, logger
@@ -183,7 +183,7 @@ def _set_rng(states: Mapping[str, Tensor]) -> None:
 
 def load_pretrained(model: nn.Module, path: str | Path, ignored: list[str]) -> None:
     """Starts from the weights of a file, except for names that contain one of `ignored`."""
-    content = read_checkpoint(path)["model"]
+    content = weights_for(model, path)
     unknown = [part for part in ignored if not any(part in name for name in content)]
     if unknown:
         raise InputError(
@@ -204,4 +204,4 @@ def load_into(model: nn.Module, weights: Mapping[str, Tensor], path: str | Path)
     try:
         load_weights(model, sharding.like_model(weights, model))
     except InputError as error:
-        raise InputError(str(error).replace("the state dict", str(path), 1)) from None
+        raise InputError(named(str(error), path)) from None

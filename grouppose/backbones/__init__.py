@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
-from torch import nn
+from torch import Tensor, nn
 
+from grouppose.backbones import resnet, swin
 from grouppose.backbones.pretrained import load_imagenet
 from grouppose.backbones.resnet import RESNETS, SMALL_RESNETS, ResNet
 from grouppose.backbones.swin import SWINS, Swin
@@ -54,3 +56,12 @@ def pretrained_file(name: str, folder: str | Path) -> Path:
             "Transformer release and give its folder with --swin_pretrain_path"
         )
     return path
+
+
+def find_backbone(state: Mapping[str, Tensor]) -> str | None:
+    """The name of the backbone that weights are of, by their names and shapes.
+
+    Args:
+        state: names as in the backbone, or as in a file of its ImageNet weights.
+    """
+    return resnet.find_name(state) or swin.find_name(state)

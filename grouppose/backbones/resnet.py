@@ -7,7 +7,8 @@ picture needs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 
 import torch
@@ -24,6 +25,14 @@ _DEPTHS = {  # blocks of each stage; whether they are bottlenecks
 }
 SMALL_RESNETS = ("resnet18s",)
 RESNETS = tuple(name for name in _DEPTHS if name not in SMALL_RESNETS)
+_BY_SIZE = {  # blocks of the third stage, channels out of it: name
+    (2, 256): "resnet18",
+    (6, 256): "resnet34",
+    (6, 1024): "resnet50",
+    (23, 1024): "resnet101",
+    (2, 96): "resnet18s",
+}
+_THIRD_STAGE = re.compile(r"(?:body\.)?layer3\.(\d+)\.conv\d\.weight$")
 
 
 class FrozenBatchNorm2d(nn.Module):
@@ -174,6 +183,14 @@ def _small_stem(width: int) -> nn.ModuleDict:
         "maxpool": nn.Sequential(*normalised(width, width, 2)),
     }
     return nn.ModuleDict(parts)
+
+
+def find_name(state: Mapping[str, Tensor]) -> str | None:
+    """The ResNet that weights are of, by the blocks and channels of the third stage."""
+    blocks = {name: int(m[1]) for name in state if (m := _THIRD_STAGE.match(name))}
+    first = [name for name, number in blocks.items() if number == 0]
+    channels = state[max(first)].shape[:1] if first else ()
+    return _BY_SIZE.get((1 + max(blocks.values(), default=-1), *channels))
 
 
 def fold_batch_norm(module: nn.Module) -> None:

@@ -6,6 +6,8 @@ network pads a map to whole windows before it shifts, timm after.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -18,6 +20,15 @@ SWINS = {  # published name: (timm's name, the file of ImageNet weights of the S
     "swin_L_224_22k": ("swin_large_patch4_window7_224", "swin_large_patch4_window7_224_22k.pth"),
     "swin_L_384_22k": ("swin_large_patch4_window12_384", "swin_large_patch4_window12_384_22k.pth"),
 }
+_BY_SIZE = {  # channels of the first stage, rows of its position table: name
+    (96, 169): "swin_T_224_1k",
+    (128, 169): "swin_B_224_22k",
+    (128, 529): "swin_B_384_22k",
+    (192, 169): "swin_L_224_22k",
+    (192, 529): "swin_L_384_22k",
+}
+INDEX_TABLE = "relative_position_index"  # in published files only: it follows from the window
+_TABLE = "relative_position_bias_table"
 _PATCH = 4
 _DROP_PATH = 0.2
 
@@ -138,3 +149,29 @@ class Swin(nn.Module):
             if i + 1 < len(self.layers):
                 x = stage.downsample(x)
         return features
+
+
+def find_name(state: Mapping[str, Tensor]) -> str | None:
+    """The Swin Transformer that weights are of, by its channels and window."""
+    patches = state.get("patch_embed.proj.weight")
+    table = state.get(f"layers.0.blocks.0.attn.{_TABLE}")
+    if patches is None or table is None or not patches.ndim or table.ndim != 2:
+        return None
+    return _BY_SIZE.get((patches.shape[0], table.shape[0]))
+
+
+def index_tables(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tables that published files also have, one beside each table of position biases."""
+    tables = {name: value for name, value in state.items() if name.endswith(_TABLE)}
+    return {
+        name.replace(_TABLE, INDEX_TABLE): _index_table(round(value.shape[0] ** 0.5 + 1) // 2)
+        for name, value in tables.items()
+    }
+
+
+def _index_table(window: int) -> Tensor:
+    """(window^2, window^2): which row of the bias table belongs to each pair of positions."""
+    axis = torch.arange(window)
+    y, x = (grid.flatten() for grid in torch.meshgrid(axis, axis, indexing="ij"))
+    offset = window - 1
+    return (y[:, None] - y + offset) * (2 * window - 1) + (x[:, None] - x + offset)

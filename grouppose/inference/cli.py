@@ -70,6 +70,14 @@ def _parser() -> argparse.ArgumentParser:
     info.set_defaults(run=run_info)
     info.add_argument("file", metavar="FILE")
 
+    convert = commands.add_parser("convert", help="rewrite a file of weights: ours, published")
+    convert.set_defaults(run=run_convert)
+    add = convert.add_argument
+    add("source", metavar="IN", help="checkpoint, ours or published")
+    add("target", type=Path, metavar="OUT", help="file to write")
+    add("--to", choices=("own", "published"), default="own")
+    add("--dtype", choices=("float16", "bfloat16", "float32"), help="of all weights")
+
     doctor = commands.add_parser("doctor", help="what is installed here and what is missing")
     doctor.set_defaults(run=lambda given: run_doctor())
     return parser
@@ -234,6 +242,14 @@ def run_info(given: argparse.Namespace) -> int:
     lines.append(f"mirroring exchanges: {', '.join(pairs) or 'nothing'}")
     lines += [f"class {i}: {name}" for i, (_, name) in enumerate(categories, start=1)]
     print("\n".join(lines))  # noqa: T201
+    return 0
+
+
+def run_convert(given: argparse.Namespace) -> int:
+    """Rewrites a file of weights."""
+    from grouppose.inference.convert import convert
+
+    print(convert(given.source, given.target, given.to, given.dtype))  # noqa: T201
     return 0
 
 

@@ -116,7 +116,7 @@ class Predictor:
         found = settings["num_queries"] * settings["num_classes"]
         if rescore is not None:  # trained on so many, whose likeness to one another it looks at
             found = stored.get("num_select", known_settings(settings["modelname"])["num_select"])
-        self._postprocess = family(settings["modelname"]).postprocess(
+        self._postprocess = family(settings["modelname"]).build_postprocess(
             num_select=found, skeleton=self.skeleton.to_dict()
         )
         self.categories = _categories(settings)

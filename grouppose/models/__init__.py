@@ -1,45 +1,50 @@
-"""The families of models. A family is a folder that gives four build functions."""
+"""The families of models, and their weights.
+
+A family is a folder here, imported when it is asked for: docs/families.md says what it gives.
+"""
 
 from __future__ import annotations
 
+import importlib
 import inspect
+import pkgutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import ModuleType
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from grouppose.checkpoints import infer_settings, load_weights, read_checkpoint
+from grouppose.checkpoints import plain_names, read_checkpoint, weights_in
 from grouppose.errors import InputError, SettingNameError, SettingTypeError, nearest
-from grouppose.models import grouppose
 from grouppose.skeleton import skeleton_of
 
-
-class Family(NamedTuple):
-    """Each takes keyword settings with the published defaults."""
-
-    model: Callable[..., nn.Module]
-    criterion: Callable[..., nn.Module]
-    postprocess: Callable[..., Callable]
-    targets: Callable[..., Callable]
-
-
-MODELS = {
-    "grouppose": Family(
-        grouppose.build_model,
-        grouppose.build_criterion,
-        grouppose.build_postprocess,
-        grouppose.build_targets,
-    ),
-}
+BUILDERS = (  # functions of a family that take settings, as far as it has them
+    "build_model",
+    "build_criterion",
+    "build_targets",
+    "build_decode",
+    "build_postprocess",
+)
+KEPT = {"skeleton": None, "categories": ()}  # what any model is told and keeps for others
 
 
-def family(name: str) -> Family:
-    """The family of that name."""
-    if not isinstance(name, str) or name not in MODELS:
-        raise SettingNameError(f"no model {name!r}; {nearest(str(name), MODELS)}")
-    return MODELS[name]
+def families() -> tuple[str, ...]:
+    """The names of all families; imports none."""
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__) if module.ispkg))
+
+
+def family(name: str) -> ModuleType:
+    """The package of the family of that name."""
+    if not isinstance(name, str) or name not in families():
+        raise SettingNameError(f"no model {name!r}; {nearest(str(name), families())}")
+    return importlib.import_module(f"{__name__}.{name}")
+
+
+def published(name: str, what: str, default: Any) -> Any:
+    """An entry of a family's published.py, or what stands for it where the family has none."""
+    return getattr(getattr(family(name), "published", None), what, default)
 
 
 def settings_of(function: Callable) -> dict[str, Any]:
@@ -49,7 +54,8 @@ def settings_of(function: Callable) -> dict[str, Any]:
 
 def known_settings(name: str) -> dict[str, Any]:
     """All settings of a family with their published defaults."""
-    return {k: v for function in family(name) for k, v in settings_of(function).items()}
+    functions = [getattr(family(name), builder, None) for builder in BUILDERS]
+    return {k: v for function in functions if function for k, v in settings_of(function).items()}
 
 
 def call(function: Callable, settings: Mapping[str, Any]) -> Any:
@@ -65,13 +71,17 @@ def build_model(name: str, **settings: Any) -> nn.Module:
     """Builds a model; it keeps its name and settings as `model.settings`, for checkpoints.
 
     Args:
-        name: a key of `MODELS`.
-        settings: as the family's build function documents them, with the published defaults.
+        name: one of `families()`.
+        settings: as the family's build function documents them, with the published defaults; also
+            skeleton and categories, which every model keeps.
     """
-    function = family(name).model
-    model = call(function, settings)
-    model.settings = {"modelname": name, **settings_of(function), **settings}
-    model.settings["pretrained_backbone"] = None  # a checkpoint holds its own weights
+    function = family(name).build_model
+    known = settings_of(function)
+    handed = {k: v for k, v in settings.items() if k in known or k not in KEPT}
+    model = call(function, handed)
+    model.settings = {"modelname": name, **KEPT, **known, **settings}
+    if "pretrained_backbone" in known:  # a checkpoint holds its own weights
+        model.settings["pretrained_backbone"] = None
     skeleton = skeleton_of(model.settings["num_body_points"], model.settings["skeleton"])
     model.settings["skeleton"] = skeleton.to_dict()  # whatever file it came from
     model.settings["categories"] = [list(entry) for entry in model.settings["categories"]]
@@ -80,7 +90,7 @@ def build_model(name: str, **settings: Any) -> nn.Module:
 
 def build_criterion(name: str, **settings: Any) -> nn.Module:
     """Builds the losses of a family."""
-    return call(family(name).criterion, settings)
+    return call(family(name).build_criterion, settings)
 
 
 def build_targets(name: str, **settings: Any) -> Callable:
@@ -99,13 +109,13 @@ def build_targets(name: str, **settings: Any) -> Callable:
     Returns:
         A function that gives a dict of tensors.
     """
-    return call(family(name).targets, settings)
+    return call(family(name).build_targets, settings)
 
 
 def targets_of(settings: Mapping[str, Any]) -> Callable:
     """`build_targets` of `settings["modelname"]`; settings of others are left out."""
     name = settings["modelname"]
-    return build_targets(name, **_known(family(name).targets, settings))
+    return build_targets(name, **_known(family(name).build_targets, settings))
 
 
 def _known(function: Callable, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -120,11 +130,52 @@ def build(settings: Mapping[str, Any]) -> tuple[nn.Module, nn.Module, Callable]:
     """
     name = settings["modelname"]
     chosen = family(name)
+    kept = {key: settings[key] for key in KEPT if key in settings}
     return (
-        build_model(name, **_known(chosen.model, settings)),
-        build_criterion(name, **_known(chosen.criterion, settings)),
-        chosen.postprocess(**_known(chosen.postprocess, settings)),
+        build_model(name, **{**kept, **_known(chosen.build_model, settings)}),
+        build_criterion(name, **_known(chosen.build_criterion, settings)),
+        chosen.build_postprocess(**_known(chosen.build_postprocess, settings)),
     )
+
+
+def recognised(state: Mapping[str, Tensor]) -> str | None:
+    """The family that weights belong to, by their names and shapes; None if there is none."""
+    for name in families():
+        if published(name, "recognises", lambda state: False)(state):
+            return name
+    return None
+
+
+def family_of(content: Mapping[str, Any]) -> str:
+    """The family that a file of weights belongs to.
+
+    Args:
+        content: of `read_checkpoint`; what it says of itself comes before its names and shapes.
+    """
+    state, settings = content["model"], content["settings"]
+    name = settings.get("modelname")
+    if name in families():
+        return name
+    name = recognised(state)
+    if name is None:
+        said = settings.get("modelname") or settings.get("kind")
+        what = f"it says {said!r}" if said else f"first names: {', '.join(sorted(state)[:2])}"
+        raise InputError(
+            f"the weights are of no model that is known here ({what}), expected one of "
+            f"{', '.join(families())}; give a checkpoint of one of them"
+        )
+    return name
+
+
+def library_names(name: str | None, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict of any spelling under the names that a family's models use."""
+    state = plain_names(state)
+    return published(name, "library_names", dict)(state) if name else state
+
+
+def published_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of a model under the names of its family's published files."""
+    return published(recognised(state), "published_names", dict)(state)
 
 
 def stored_settings(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -136,11 +187,85 @@ def stored_settings(content: Mapping[str, Any]) -> dict[str, Any]:
     Returns:
         modelname and settings; what the file keeps, corrected by the shapes of its weights.
     """
-    name = content["settings"].get("modelname", "grouppose")
-    known = settings_of(family(name).model)
+    name = family_of(content)
+    known = {**KEPT, **settings_of(family(name).build_model)}
     stored = {key: value for key, value in content["settings"].items() if key in known}
-    stored |= {**infer_settings(content["model"]), "pretrained_backbone": None}
+    stored |= infer_settings(name, library_names(name, content["model"]))
+    if "pretrained_backbone" in known:
+        stored["pretrained_backbone"] = None
     return {"modelname": name, **stored}
+
+
+def infer_settings(name: str | None, state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The settings that a family reads off the shapes of weights (library names)."""
+    return published(name, "infer_settings", lambda state: {})(state) if name else {}
+
+
+def weights_for(model: nn.Module, path: str | Path) -> dict[str, Tensor]:
+    """The weights of a file under the names of the model's family."""
+    return library_names(_family_of_model(model), read_checkpoint(path)["model"])
+
+
+def load_weights(model: nn.Module, source: str | Path | Mapping[str, Any]) -> None:
+    """Loads weights into a model, strictly: every name must fit, none may be missing.
+
+    Args:
+        source: a file, a state dict, or a dict with "model" or "state_dict"; our own names or the
+            published ones of the model's family.
+    """
+    where = "the state dict"
+    if isinstance(source, str | Path):
+        where = str(source)
+        given: Mapping[str, Tensor] = read_checkpoint(source)["model"]
+    else:
+        nested = weights_in(source)
+        given = plain_names(source if nested is None else nested)
+    name = _family_of_model(model)
+    state, own = library_names(name, given), model.state_dict()
+    if own.keys() != state.keys() or any(own[k].shape != state[k].shape for k in own):
+        raise InputError(f"{where} does not fit the model: " + _misfit(name, own, state))
+    model.load_state_dict(state)
+
+
+def _family_of_model(model: nn.Module) -> str | None:
+    settings = getattr(model, "settings", None) or {}
+    return settings.get("modelname") or recognised(model.state_dict())
+
+
+def _misfit(name: str | None, own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:
+    """Says which family or setting to change; else which names differ."""
+    other = recognised(state)
+    if name and other not in (None, name) and not published(name, "recognises", bool)(state):
+        return f"it holds weights of {title(other)}, the model is {title(name)}; {use(other)}"
+    mine, theirs = infer_settings(name, own), infer_settings(name, state)
+    different = [k for k in mine if k in theirs and mine[k] != theirs[k]]
+    if different:
+        found = ", ".join(
+            f"{key} is {theirs[key]!r} there, {mine[key]!r} here" for key in different
+        )
+        change = ", ".join(
+            f"--backbone {theirs[k]}" if k == "backbone" else f"{k}={theirs[k]}" for k in different
+        )
+        return f"{found}; set {change}"
+    missing, extra = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+    shapes = [k for k in own if k in state and own[k].shape != state[k].shape]
+    wrong = [f"{k} is {tuple(state[k].shape)}, not {tuple(own[k].shape)}" for k in shapes[:1]]
+    return (
+        f"{len(missing)} names are missing (first: {missing[:1]}), {len(extra)} are unknown "
+        f"(first: {extra[:1]}), {len(shapes)} have another shape (first: {wrong}); "
+        f"is it a {title(name) if name else 'fitting'} checkpoint, and the config the one it was "
+        "trained with?"
+    )
+
+
+def title(name: str) -> str:
+    """What people call a family."""
+    return published(name, "TITLE", name)
+
+
+def use(name: str) -> str:
+    """The end of a message to somebody whose checkpoint is of another family than the config."""
+    return f"give a config of that family, with modelname = {name!r} (config/{name}.py)"
 
 
 def load_model(path: str | Path, device: str | torch.device = "cpu") -> nn.Module:
@@ -154,10 +279,19 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> nn.Modul
 
 def model_of(content: Mapping[str, Any], path: str | Path, device: str | torch.device) -> nn.Module:
     """`load_model` from what `read_checkpoint` gave; `path` is for messages."""
-    settings = stored_settings(content)
-    model = build_model(settings.pop("modelname"), **settings)
     try:
+        settings = stored_settings(content)
+        model = build_model(settings.pop("modelname"), **settings)
         load_weights(model, content["model"])
     except InputError as error:
-        raise InputError(str(error).replace("the state dict", str(path), 1)) from None
+        raise InputError(named(str(error), path)) from None
     return model.to(device).eval()
+
+
+def named(message: str, path: str | Path) -> str:
+    """A message about weights with the file that they came from."""
+    for subject, verb in (("the state dict", ""), ("the weights are", "is"), ("the weights", "")):
+        if message.startswith(subject):
+            rest = message.removeprefix(subject)
+            return f"{path}{' ' + verb if verb else ''}{rest}"
+    return message

@@ -5,7 +5,7 @@ import pytest
 from grouppose import models, save_weights
 from grouppose.errors import InputError, MissingFileError, SettingNameError, SettingTypeError
 from tests.small import SMALL
-from util.config import DEFAULTS, FIXED, format_config, load_config, read_file
+from util.config import DEFAULTS, format_config, load_config, read_file
 
 FOLDER = DEFAULTS.parent
 CONFIGS = sorted(FOLDER.glob("*.py"))
@@ -170,7 +170,9 @@ def test_wrong_options_are_refused(option, error, message):
 
 
 def test_published_settings_with_one_value_are_accepted_and_dropped(tmp_path):
-    lines = "\n".join(f"{name} = {value!r}" for name, value in FIXED.items())
+    lines = "\n".join(
+        f"{name} = {value!r}" for name, value in models.published("grouppose", "FIXED", {}).items()
+    )
     path = write(tmp_path, "a.py", lines)
     options = ["matcher_type=HungarianMatcher", "return_interm_indices=1,2,3", "pre_norm=False"]
     assert load_config(path, options) == load_config(DEFAULTS)

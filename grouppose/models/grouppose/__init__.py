@@ -1,7 +1,15 @@
 """Group Pose (ICCV 2023)."""
 
+from grouppose.models.grouppose import published
 from grouppose.models.grouppose.build import build_criterion, build_model, build_postprocess
 from grouppose.models.grouppose.model import GroupPose
 from grouppose.models.grouppose.targets import build_targets
 
-__all__ = ["GroupPose", "build_criterion", "build_model", "build_postprocess", "build_targets"]
+__all__ = [
+    "GroupPose",
+    "build_criterion",
+    "build_model",
+    "build_postprocess",
+    "build_targets",
+    "published",
+]
