@@ -53,7 +53,7 @@ warmup_steps = 0  # steps in which the rate rises from 0
 
 # Evaluation and checkpoints
 eval_every = 1  # epochs; the last one is always evaluated
-flip_test = False  # also look at mirrored pictures: twice the time
+flip_test = False  # also look at mirrored pictures, twice the time; "auto": as data_aug_flip
 test_scales = []  # shorter sides to look at and merge, in place of the largest training size
 rescore = ""  # a file of --train_rescore, which then scores everybody
 eval_batch_size = 1  # per process; above 1, pictures are padded and their results change slightly

@@ -75,6 +75,7 @@ def page(grid: np.ndarray, dataset: KeypointDataset) -> str:
     names = [html.escape(name) for name in skeleton.names]
     pairs = ", ".join(f"{names[a]} - {names[b]}" for a, b in skeleton.flip_pairs)
     middle = [name for name, side in zip(names, skeleton.sides, strict=True) if side == "middle"]
+    unused = "" if dataset.mirrors else "; training does not mirror"
     picture = base64.b64encode(_png(grid)).decode()
     heads = "".join(f"<th>{column}</th>" for column in COLUMNS)
     return (
@@ -83,7 +84,7 @@ def page(grid: np.ndarray, dataset: KeypointDataset) -> str:
         "th{width:25%}</style>"
         f"<h1>{len(dataset)} training pictures, {dataset.people} people</h1>"
         f"<p>{html.escape(str(dataset.poses))}</p>"
-        f"<p>Mirroring exchanges {pairs or 'nothing'}.</p>"
+        f"<p>Mirroring exchanges {pairs or 'nothing'}{unused}.</p>"
         f"<p>Neither left nor right: {', '.join(middle) or 'none'}.</p>"
         "<p>A person's left is blue, the right red, the rest green. In the mirrored picture blue "
         "must still be on the person's left.</p>"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -26,7 +27,9 @@ from grouppose.batch import batch_images
 from grouppose.errors import InputError, MissingFileError, nearest
 from grouppose.exif import EXIF
 from grouppose.models import targets_of
-from grouppose.skeleton import CROWDPOSE, skeleton_of
+from grouppose.skeleton import CROWDPOSE, UNPAIRED, Skeleton, mirrors, skeleton_of
+
+logger = logging.getLogger("grouppose.train.data")
 
 
 def build_sets(splits: Sequence[str], cfg: Dict) -> tuple[dict[str, KeypointDataset], Dict]:
@@ -57,9 +60,10 @@ def build_dataset(split: str, cfg: Mapping) -> KeypointDataset:
     Args:
         split: "train" or "val".
         cfg: modelname, dataset_file, coco_path, num_body_points, num_classes, skeleton, categories,
-            seed, subset, exif, data_aug_scales, data_aug_max_size, data_aug_scales2_resize,
-            data_aug_scales2_crop, data_aug_scale_overlap and what `place_of` reads; for
-            "synthetic" also synthetic_train, synthetic_val, synthetic_seed and synthetic_size.
+            seed, subset, exif, data_aug_flip, data_aug_scales, data_aug_max_size,
+            data_aug_scales2_resize, data_aug_scales2_crop, data_aug_scale_overlap and what
+            `place_of` reads; for "synthetic" also synthetic_train, synthetic_val, synthetic_seed
+            and synthetic_size.
     """
     if cfg.exif not in EXIF:
         raise InputError(f"exif is {cfg.exif!r}; {nearest(cfg.exif, EXIF)}")
@@ -106,7 +110,20 @@ def build_dataset(split: str, cfg: Mapping) -> KeypointDataset:
         sizes=sizes,
         seed=cfg.seed,
         encode=targets_of({**cfg, **facts}),
+        mirrors=split == "train" and _mirrors(cfg.data_aug_flip, poses.skeleton),
     )
+
+
+def _mirrors(wanted: bool | str, skeleton: Skeleton) -> bool:
+    """Whether training mirrors pictures; the log says so where nobody can be sure."""
+    chosen = mirrors(wanted, skeleton)
+    if not skeleton.flip_pairs and wanted is not False:
+        what = "although" if chosen else "not mirrored in training, as"
+        logger.warning(
+            f"pictures are {'mirrored in training, ' * chosen}{what} {UNPAIRED}; set "
+            f"data_aug_flip={not chosen} if that is wrong"
+        )
+    return chosen
 
 
 def _published_poses(contents: Mapping, cfg: Mapping) -> Poses:

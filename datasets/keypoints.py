@@ -40,6 +40,7 @@ class KeypointDataset(Dataset):
         poses: what is on the pictures.
         skeleton: of its people.
         split: "train" (augmented) or "val".
+        mirrors: whether every second picture is mirrored in training.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class KeypointDataset(Dataset):
         sizes: Sizes,
         seed: int,
         encode: Callable,
+        mirrors: bool,
     ):
         self.annotation_file = annotation_file
         self.protocol = protocol
@@ -65,6 +67,7 @@ class KeypointDataset(Dataset):
         self._mirrored = False
         self._seed = seed
         self._encode = encode
+        self.mirrors = mirrors
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # workers see it change
 
     def __len__(self) -> int:
@@ -141,7 +144,7 @@ class KeypointDataset(Dataset):
         """What is read, augmented when training and brought to the size of evaluation else."""
         if self.split == "train":
             generator = np.random.default_rng((self._seed, int(self._epoch), index))
-            order = self.skeleton.flip_order
+            order = self.skeleton.flip_order if self.mirrors else None
             return train_transform(image, people, self._sizes, order, generator)
         if self._mirrored:
             image, people = flip(image, people, self.skeleton.flip_order)

@@ -134,11 +134,17 @@ def train_transform(
     image: Tensor,
     people: People,
     sizes: Sizes,
-    flip_order: Sequence[int],
+    flip_order: Sequence[int] | None,
     generator: np.random.Generator,
 ) -> tuple[Tensor, People]:
-    """Random flip; then, for every second picture, a random crop; then a random training size."""
-    if generator.random() < 0.5:
+    """Random flip; then, for every second picture, a random crop; then a random training size.
+
+    Args:
+        image, people, sizes: see the module.
+        flip_order: of the skeleton; None: pictures are not mirrored.
+        generator: of the random numbers, which are the same with mirroring and without.
+    """
+    if generator.random() < 0.5 and flip_order is not None:
         image, people = flip(image, people, flip_order)
     if generator.random() < 0.5:
         image, people = _random_crop(image, people, sizes, generator)

@@ -24,6 +24,7 @@ from grouppose.errors import InputError, MissingFileError, nearest
 
 DEFAULT_SIGMA = 0.079  # where nobody measured the spread: that of a COCO shoulder
 FOLDER = Path(__file__).parent / "skeletons"
+UNPAIRED = "no keypoint has a counterpart on the other side, by name or in a skeleton file"
 _KEYS = ("names", "flip_pairs", "limbs", "sigmas", "source")
 
 
@@ -167,6 +168,16 @@ def _pairs(values: Any, names: Sequence[str], place: str) -> tuple[tuple[int, in
             )
         pairs.append((a, b))
     return tuple(pairs)
+
+
+def mirrors(wanted: bool | str, skeleton: Skeleton) -> bool:
+    """Whether pictures are to be mirrored.
+
+    Args:
+        wanted: True, False, or "auto": only where some keypoints change places. Elsewhere names
+            say nothing of left and right, and a mirrored picture would have wrong labels.
+    """
+    return bool(skeleton.flip_pairs) if wanted == "auto" else bool(wanted)
 
 
 def side_spelt_out(name: str) -> str:

@@ -8,6 +8,7 @@ from grouppose.skeleton import (
     CROWDPOSE,
     DEFAULT_SIGMA,
     Skeleton,
+    mirrors,
     read_skeleton,
     shipped,
     skeleton_of,
@@ -134,3 +135,9 @@ def test_the_skeleton_of_a_model():
     assert skeleton_of(3).names == ("keypoint_0", "keypoint_1", "keypoint_2")
     with pytest.raises(InputError, match="the skeleton has 26 keypoints, num_body_points is 17"):
         skeleton_of(17, "halpe26")
+
+
+def test_pictures_are_mirrored_where_keypoints_change_places():
+    chiral = Skeleton.from_names(["1", "2", "3", "4"])
+    assert [mirrors(wanted, COCO) for wanted in ("auto", True, False)] == [True, True, False]
+    assert [mirrors(wanted, chiral) for wanted in ("auto", True, False)] == [False, True, False]

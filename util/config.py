@@ -25,7 +25,9 @@ DEFAULTS = Path(__file__).parent.parent / "config" / "defaults.py"
 
 # Settings that may be None, and what they are otherwise.
 OPTIONAL = {"data_aug_scale_overlap": float, "pretrained_backbone": str}
-MEASURED = {"batch_size": "auto"}  # settings that may be a word instead of a number
+AUTO = "auto"
+# Settings that may be this word, and what they are otherwise.
+OR_AUTO = {"batch_size": int, "data_aug_flip": bool, "flip_test": bool}
 LIMIT = 1e300  # of numbers
 # Settings of a network that its weights do not depend on.
 TRAINING = ("pretrained_backbone", "use_checkpoint", "aux_loss", "dropout")
@@ -205,7 +207,8 @@ def assign_text(config: dict[str, Any], name: str, text: str, place: str) -> Non
         return
     parent, key = _locate(config, name, place)
     is_text = OPTIONAL.get(name) is str or name in ANY_OF
-    value = _parse(text, "" if is_text else parent[key])
+    now = OR_AUTO[name]() if name in OR_AUTO else parent[key]
+    value = _parse(text, "" if is_text else now)
     empty = (name in OPTIONAL or name in ANY_OF) and text.lower() == "none"
     assign(config, name, None if empty else value, place)
 
@@ -241,8 +244,8 @@ def _parse(text: str, now: Any) -> Any:
 
 def _fit(name: str, value: Any, now: Any, place: str) -> Any:
     """`value` in the type of the setting, which has the value `now`."""
-    if name in MEASURED and value == MEASURED[name]:
-        return value
+    if name in OR_AUTO:
+        return value if value == AUTO else _fit_type(name, value, OR_AUTO[name], now, place)
     if name in OPTIONAL:
         return None if value is None else _fit_type(name, value, OPTIONAL[name], now, place)
     if now is None or name in ANY_OF:
@@ -273,8 +276,7 @@ def check_values(config: Mapping[str, Any]) -> None:
     from_data = 0 if config["dataset_file"] == "custom" else 1
     for names, least in ((POSITIVE, 1), (NOT_NEGATIVE, 0), (FROM_DATA, from_data)):
         for name in names:
-            measured = name in MEASURED and config[name] == MEASURED[name]
-            if name in config and not measured and config[name] < least:
+            if name in config and config[name] != AUTO and config[name] < least:
                 raise InputError(f"{name} is {config[name]}, expected at least {least}")
     for name, choices in (("lr_schedule", SCHEDULES), ("sharding", SHARDINGS)):
         if config[name] not in choices:

@@ -25,6 +25,7 @@ from datasets.places import UNSCORED
 from grouppose.errors import InputError
 from grouppose.inference import tta
 from grouppose.inference.rescore import Rescorer, fit
+from grouppose.skeleton import UNPAIRED, Skeleton, mirrors
 from util import distributed, engine
 from util.loading import EvalBatches, make_loader
 from util.log import logger, write_text
@@ -60,7 +61,7 @@ def find_people(
     rescorer = Rescorer.load(settings["rescore"], skeleton) if settings["rescore"] else None
     confidence = confidence or rescorer is not None
     found, seconds = [], []
-    for shorter, mirrored in _views(settings):
+    for shorter, mirrored in _views(settings, skeleton):
         began = time.monotonic()
         loader, step = batches, postprocess
         if mirrored or shorter is not None:
@@ -84,12 +85,17 @@ def find_people(
     return image_ids, [{name: value[:most] for name, value in p.items()} for p in people]
 
 
-def _views(settings: Mapping[str, Any]) -> list[tuple[int | None, bool]]:
+def _views(settings: Mapping[str, Any], skeleton: Skeleton) -> list[tuple[int | None, bool]]:
     """Shorter side (None: that of evaluation) and whether mirrored, of each view."""
     scales = settings["test_scales"] or [None]
     if min(side or 1 for side in scales) < 1:
         raise InputError(f"test_scales is {scales}, expected sides in pixels")
-    sides = (False, True) if settings["flip_test"] else (False,)
+    if settings["flip_test"] is True and not skeleton.flip_pairs:
+        logger.warning(
+            f"flip_test=True, but {UNPAIRED}; flip_test=auto looks at mirrored pictures "
+            "only where one has"
+        )
+    sides = (False, True) if mirrors(settings["flip_test"], skeleton) else (False,)
     return [(shorter, mirrored) for shorter in scales for mirrored in sides]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,8 +22,9 @@ from grouppose.inference.tracking import Tracker
 from grouppose.keypoints import suppress
 from grouppose.models import family, known_settings, model_of
 from grouppose.pictures import resize_picture, resized_size
-from grouppose.skeleton import Skeleton, skeleton_of
+from grouppose.skeleton import UNPAIRED, Skeleton, mirrors, skeleton_of
 
+logger = logging.getLogger("grouppose.inference")
 SHORTER, LONGEST = 800, 1333  # sides that published models are evaluated at
 Speed = dict[str, float]  # milliseconds; see `Result.speed`
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -46,7 +48,8 @@ class Predictor:
         size: shorter side in pixels that pictures are resized to; None: the model's, else 800.
         longest: limit of the longer side; None: the model's, else 1333, in proportion to `size`.
         batch_size: pictures computed together at most.
-        flip_test: also look at the mirrored picture and average; twice the time.
+        flip_test: also look at the mirrored picture and average; twice the time. "auto": where
+            keypoints have a left and a right.
         scales: shorter sides to look at and average, in place of `size`.
         suppress: OKS above which the lower-scored of two people is left out; None: nobody is, as
             the model has learned to find everybody once.
@@ -71,7 +74,7 @@ class Predictor:
         size: int | None = None,
         longest: int | None = None,
         batch_size: int = 8,
-        flip_test: bool = False,
+        flip_test: bool | str = False,
         scales: Sequence[int] = (),
         suppress: float | None = None,
         rescore: str | Path | None = None,
@@ -110,7 +113,10 @@ class Predictor:
             (side, longest or limit * side // shorter) for side in scales or [size or shorter]
         ]
         self.dtype, self.threshold, self.max_people = DTYPES[dtype], threshold, max_people
-        self.batch_size, self.flip_test, self.suppress = batch_size, flip_test, suppress
+        self.batch_size, self.suppress = batch_size, suppress
+        self.flip_test = mirrors(flip_test, self.skeleton)
+        if self.flip_test and not self.skeleton.flip_pairs:
+            logger.warning(f"flip_test=True, but {UNPAIRED}")
         self.tracker, self.bgr = tracker, bgr
         self.failed: list[tuple[str, str]] = []
         found = settings["num_queries"] * settings["num_classes"]

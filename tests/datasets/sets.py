@@ -23,6 +23,7 @@ DEFAULTS = {
     "seed": 0,
     "subset": 0,
     "exif": "turn",
+    "data_aug_flip": "auto",
     "data_aug_scales": [48, 64],
     "data_aug_max_size": 100,
     "data_aug_scales2_resize": [40, 60],

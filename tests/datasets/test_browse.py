@@ -53,7 +53,7 @@ def test_a_page_names_the_pairs_and_holds_its_picture(tmp_path, capsys, monkeypa
     line = ["-c", CONFIG, "--dataset_file", "custom", "--coco_path", str(folder)]
     assert main([*line, "--out", str(tmp_path / "b.html"), "--count", "1"]) == 0
     text = (tmp_path / "b.html").read_text()
-    assert "Mirroring exchanges nothing." in text
+    assert "Mirroring exchanges nothing; training does not mirror." in text
     assert (
         "Neither left nor right: ear &lt;1&gt;, nose." in text and "data:image/png;base64," in text
     )

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 from datasets.build import build_dataset, collate
 from grouppose.errors import InputError, MissingFileError
 from grouppose.exif import TURNS
-from tests.datasets.sets import contents, person, picture, settings, write_set
+from tests.datasets.sets import contents, person, picture, settings, write_custom, write_set
 
 SIZES = {5: (60, 80), 9: (64, 50), 2: (40, 40)}
 
@@ -171,3 +171,36 @@ def test_samples_of_turned_pictures_are_those_of_upright_ones(tmp_path, orientat
         assert not torch.equal(ignored[0][0], one[0][0])
     with pytest.raises(InputError, match="exif is 'turned'; did you mean 'turn'"):
         build_dataset("train", settings(turned, exif="turned"))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "skeleton", "mirrored"),
+    [
+        ("auto", None, False),
+        (True, None, True),
+        (False, None, False),
+        ("auto", {"names": ["1", "2"], "flip_pairs": [["1", "2"]]}, True),
+        (False, {"names": ["1", "2"], "flip_pairs": [["1", "2"]]}, False),
+    ],
+)
+def test_keypoints_without_sides_are_not_mirrored(tmp_path, caplog, wanted, skeleton, mirrored):
+    data = contents({1: (64, 64)}, [person(1, 1, 2)], 2)
+    data["categories"][0]["keypoints"] = ["1", "2"]
+    changes = {"data_aug_flip": wanted, "skeleton": skeleton, "data_aug_scales": [64]}
+    changes |= {"data_aug_scales2_resize": [64], "data_aug_scales2_crop": [64, 64]}
+    cfg = settings(
+        write_custom(tmp_path, data), dataset_file="custom", num_body_points=0, **changes
+    )
+    with caplog.at_level("WARNING", "grouppose.train.data"):
+        dataset = build_dataset("train", cfg)
+    same_as_file = []
+    for epoch in range(20):
+        dataset.set_epoch(epoch)
+        same_as_file.append(torch.equal(dataset[0][0], dataset.view()[0][0]))
+    assert all(same_as_file) == (not mirrored) == (not dataset.mirrors)
+    said = [line for line in caplog.messages if "mirrored in training" in line]
+    if skeleton or wanted is False:
+        assert not said
+    else:
+        opposite = f"set data_aug_flip={not mirrored} if that is wrong"
+        assert len(said) == 1 and "no keypoint has a counterpart" in said[0] and opposite in said[0]

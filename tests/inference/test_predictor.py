@@ -10,6 +10,7 @@ import grouppose
 from grouppose.errors import InputError, MissingFileError
 from grouppose.inference.predictor import Predictor
 from grouppose.inference.sources import frames
+from grouppose.skeleton import Skeleton
 from tests.inference.conftest import noise, save_small_model, write, write_video
 
 
@@ -182,6 +183,18 @@ def test_flip_test_does_not_care_which_way_round_a_picture_is(weights):
     mirrored[..., 0] = 79 - mirrored[..., 0]
     sums = [points.sum(0) for points in (a.keypoints.xy, mirrored)]  # whatever the order
     np.testing.assert_allclose(*sums, atol=0.1)
+
+
+def test_flip_test_is_off_by_itself_where_keypoints_have_no_sides(weights, caplog):
+    def views(wanted, skeleton=None):
+        return predictor(weights, flip_test=wanted, skeleton=skeleton).views
+
+    unpaired = Skeleton.from_names([f"{i}" for i in range(17)])
+    assert [views("auto"), views("auto", unpaired), views(False, unpaired)] == [2, 1, 1]
+    assert not caplog.messages
+    assert views(True, unpaired) == 2
+    (message,) = caplog.messages
+    assert message.startswith("flip_test=True, but no keypoint has a counterpart")
 
 
 def test_scales_are_merged_and_people_limited(weights):

@@ -150,6 +150,8 @@ def test_options_are_read_in_the_type_of_the_setting(option, name, value):
         ("lr=1e999", InputError, "--options lr=1e999: lr is too large for a number (now 0.0001)"),
         (f"lr={10**400}", InputError, "lr is too large for a number"),
         ("batch_size=automatic", SettingTypeError, "batch_size is a int (now 2), got str"),
+        ("data_aug_flip=yes", SettingTypeError, "data_aug_flip is a bool (now 'auto'), got str"),
+        ("flip_test=1", SettingTypeError, "flip_test is a bool (now False), got int"),
         ("sharding=ful", InputError, "sharding is 'ful'; did you mean 'full'?"),
         ("lr=-1", InputError, "lr is -1.0, expected at least 0"),
         ("nheads=7", InputError, "hidden_dim is 256, expected a multiple of nheads (7)"),
@@ -224,3 +226,11 @@ def test_a_misspelt_setting_raises():
     settings = load_config(GROUPPOSE)
     with pytest.raises(KeyError):
         settings.bath_size  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("True", True), ("false", False), ("auto", "auto"), ("'auto'", "auto")]
+)
+def test_switches_that_may_be_auto(text, value):
+    for name in ("data_aug_flip", "flip_test"):
+        assert load_config(DEFAULTS, [f"{name}={text}"])[name] == value
