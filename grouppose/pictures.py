@@ -115,7 +115,7 @@ def _opened(file: str | Path | BinaryIO) -> Image.Image:
         from pillow_heif import register_heif_opener
     except ModuleNotFoundError as error:
         raise InputError(
-            "is HEIF, which needs the package pillow-heif; pip install pillow-heif"
+            "is HEIF, which needs the package pillow-heif; pip install 'grouppose[heif]'"
         ) from error
     register_heif_opener()
     return Image.open(file)
@@ -188,9 +188,14 @@ def resize_picture(image: Tensor, size: tuple[int, int]) -> Tensor:
 def as_rgb(picture: Image.Image) -> Tensor:
     """A PIL picture of any kind, as its EXIF rotation shows it: (3, h, w) uint8 RGB."""
     try:
-        return _as_tensor(_rgb(upright(picture)))
+        return as_shown(picture)
     except _UNREADABLE as error:  # PIL decodes when the pixels are asked for
         raise InputError(f"the picture cannot be decoded ({error}); replace it") from error
+
+
+def as_shown(picture: Image.Image) -> Tensor:
+    """The same without a word about what goes wrong: `naming` has it."""
+    return _as_tensor(_rgb(upright(picture)))
 
 
 def _as_tensor(picture: Image.Image) -> Tensor:

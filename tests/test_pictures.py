@@ -172,5 +172,5 @@ def test_heif_is_read_where_the_package_for_it_is_installed(tmp_path, monkeypatc
 def test_heif_without_the_package_says_what_to_install(tmp_path, monkeypatch):
     (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic" + b"\0" * 100)
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
-    with pytest.raises(InputError, match="a.heic is HEIF, .* pip install pillow-heif"):
+    with pytest.raises(InputError, match="a.heic is HEIF, .* pip install 'grouppose.heif.'"):
         read_picture(tmp_path / "a.heic")

@@ -130,6 +130,7 @@ def run_serve(given: argparse.Namespace) -> int:
 def run_predict(given: argparse.Namespace) -> int:
     """Predicts with a checkpoint; see `predict_into`."""
     from grouppose.inference.predictor import Predictor
+    from grouppose.inference.sources import camera_or_path
 
     predictor = Predictor(
         _weights(given)[0],
@@ -139,7 +140,7 @@ def run_predict(given: argparse.Namespace) -> int:
         rescore=given.rescore,
         tracker="oks" if given.track else None,
     )
-    source = int(given.source) if given.source.isdigit() else given.source
+    source = camera_or_path(given.source)
     return predict_into(predictor, source, given.out, given.json, given.show, given.quiet)
 
 

@@ -15,8 +15,9 @@ import numpy as np
 
 from grouppose import demo
 from grouppose.errors import InputError
+from grouppose.inference.reading import PICTURES
 from grouppose.inference.results import Result
-from grouppose.inference.sources import PICTURES, VIDEOS
+from grouppose.inference.uploads import VIDEOS
 from grouppose.inference.visualize import person_colour
 from grouppose.inference.writer import WEBM, Writer
 from grouppose.version import __version__

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 from grouppose.checkpoints import read_checkpoint
 from grouppose.errors import InputError
-from grouppose.inference import tta
+from grouppose.inference import options, tta
+from grouppose.inference.reading import Frame
 from grouppose.inference.rescore import Rescorer
 from grouppose.inference.results import PERSON, Keypoints, Result
-from grouppose.inference.sources import Frame, frames
+from grouppose.inference.sources import Reading, frames
 from grouppose.inference.tracking import Tracker
 from grouppose.keypoints import suppress
 from grouppose.models import family, known_settings, model_of
@@ -54,14 +55,18 @@ class Predictor:
         suppress: OKS above which the lower-scored of two people is left out; None: nobody is, as
             the model has learned to find everybody once.
         rescore: file of `main.py --train_rescore`, whose scores replace the model's.
-        tracker: "oks" keeps identities from picture to picture and smooths keypoints; for videos.
+        tracker: "oks" keeps identities from picture to picture and smooths keypoints; see `track`.
         bgr: arrays are BGR, as OpenCV has them.
         skeleton: names, limbs, sigmas and left-right pairs; None: the one that the weights were
             trained with, else the published one of that size.
+        max_megapixels: larger picture files are refused; None: see `grouppose.pictures`.
+
+    Attributes:
+        failed: (path, reason) of what the last source held and could not be read as a whole: files
+            of folders, patterns and lists, which are left out, and the rest of damaged videos.
 
     Raises:
-        InputError: for what cannot be read. Files of folders, patterns and lists that cannot be
-            read are left out and noted in `failed`.
+        InputError: for what cannot be read.
     """
 
     def __init__(
@@ -81,13 +86,15 @@ class Predictor:
         tracker: str | None = None,
         bgr: bool = False,
         skeleton: Skeleton | None = None,
+        max_megapixels: float | None = None,
     ) -> None:
         if dtype not in DTYPES:
             raise InputError(f"dtype is {dtype!r}, expected one of {', '.join(DTYPES)}")
         if tracker not in (None, "oks"):
             raise InputError(f"tracker is {tracker!r}, expected 'oks' or None")
-        if max_people < 1 or batch_size < 1 or min([1, *scales, size or 1, longest or 1]) < 1:
-            raise InputError("max_people, batch_size, size, longest and scales must be at least 1")
+        options.check_all(threshold=threshold, max_people=max_people, batch_size=batch_size)
+        options.check_all(size=size, longest=longest, scales=list(scales), suppress=suppress)
+        options.check_all(max_megapixels=max_megapixels)
         self.device = _device(device)
         stored: dict[str, Any] = {}
         if isinstance(weights, nn.Module):
@@ -117,7 +124,8 @@ class Predictor:
         self.flip_test = mirrors(flip_test, self.skeleton)
         if self.flip_test and not self.skeleton.flip_pairs:
             logger.warning(f"flip_test=True, but {UNPAIRED}")
-        self.tracker, self.bgr = tracker, bgr
+        self.tracker, self.bgr, self.max_megapixels = tracker, bgr, max_megapixels
+        self.reset()
         self.failed: list[tuple[str, str]] = []
         found = settings["num_queries"] * settings["num_classes"]
         if rescore is not None:  # trained on so many, whose likeness to one another it looks at
@@ -137,16 +145,36 @@ class Predictor:
     def __call__(self, source: Any) -> Iterator[Result]:
         """Results of all pictures of a source, in order; see `sources.frames` for what it may be.
 
-        `failed` then holds (path, reason) of files that could not be read.
+        `failed` then tells what could not be read.
         """
+        return self._results(source, tracked=self.tracker is not None)
+
+    def track(self, source: Any, persist: bool = False) -> Iterator[Result]:
+        """Results whose `ids` are the same for a person from picture to picture.
+
+        Pictures that are given alone, or as arrays, go on with the numbers of the calls before. In
+        a folder, a pattern or a list, pictures with a number in their name are one sequence, in the
+        order of these numbers; each video is one of its own. All of these begin anew.
+
+        Args:
+            source: as for a call.
+            persist: whatever it is, it goes on with the numbers of the calls before.
+        """
+        return self._results(source, tracked=True, persist=persist)
+
+    def reset(self) -> None:
+        """Forgets the people of earlier calls: who comes next is number 1."""
+        self._going_on = Tracker()
+
+    def _results(self, source: Any, tracked: bool, persist: bool = False) -> Iterator[Result]:
         self.failed = []
-        tracker: Tracker | None = None
-        before = None
-        for frame, people, speed in self._people(frames(source, self.bgr, self._note)):
+        reading = Reading(self.bgr, self._note, tracked, self.max_megapixels)
+        trackers: dict[str, Tracker] = {}
+        for frame, people, speed in self._people(frames(source, reading)):
             result = self._result(frame, people, speed)
-            if self.tracker:
-                if tracker is None or frame.path != before:
-                    tracker, before = Tracker(), frame.path
+            if tracked:
+                known = "" if persist else frame.sequence
+                tracker = trackers.setdefault(known, Tracker()) if known else self._going_on
                 result = tracker(result, frame.rate)
             yield result
 
@@ -258,8 +286,7 @@ def _device(name: str | torch.device) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-    except RuntimeError as error:
-        raise InputError(f"no device {name!r}; expected auto, cpu or cuda") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise InputError("no CUDA device is usable here; give device='cpu'")
+        torch.ones(1, device=device).item()
+    except (RuntimeError, AssertionError, ImportError, TypeError, ValueError) as error:
+        raise InputError(f"no device {str(name)!r} here; expected auto, cpu or cuda") from error
     return device

@@ -1,76 +1,87 @@
-"""Pictures out of whatever a person has: files, folders, videos, cameras, arrays."""
+"""Pictures out of whatever a person has: files, folders, videos, cameras, addresses, arrays."""
 
 from __future__ import annotations
 
 import glob
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
 from grouppose.errors import InputError, MissingFileError
-from grouppose.pictures import as_rgb, read_picture
-
-PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
-VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
-_USUAL, _FASTEST = 25.0, 240.0  # pictures a second
+from grouppose.inference.reading import (
+    PICTURES,
+    VIDEOS,
+    Failed,
+    Frame,
+    from_address,
+    from_array,
+    from_file,
+    from_video,
+    is_address,
+    picture_endings,
+)
+from grouppose.pictures import as_rgb
 
 
 @dataclass(frozen=True)
-class Frame:
-    """A picture of a source.
+class Reading:
+    """How a source is read.
 
     Attributes:
-        image: (3, H, W) uint8 RGB.
-        path: what it came from.
-        number: in its source, from 0.
-        rate: pictures a second, of videos; 0 otherwise.
-        count: pictures in the source; 0: nobody knows, as of a camera.
-    """
-
-    image: Tensor
-    path: str
-    number: int = 0
-    rate: float = 0.0
-    count: int = 1
-
-
-Failed = Callable[[str, Exception], None]
-
-
-def frames(source: Any, bgr: bool = False, failed: Failed | None = None) -> Iterator[Frame]:
-    """Goes through all pictures of a source, one at a time.
-
-    Args:
-        source: path of a picture, a video or a folder of both, a pattern with `*`, the number of a
-            camera, a PIL picture, an array (H, W, 3) or (H, W), uint8, or a tensor (3, H, W) or
-            (B, 3, H, W), uint8 or float in [0, 1]; or a list of these.
         bgr: arrays are BGR, as OpenCV has them.
         failed: called with path and error for a file of a folder, pattern or list that cannot be
             read; None: the error is raised. A single file always raises.
+        in_order: paths of a list are read in the order of the numbers in their names, too, as
+            those of folders and patterns are.
+        max_megapixels: of a picture file; see `open_picture`.
     """
-    if isinstance(source, str | Path):
-        yield from _from_path(str(source), failed)
+
+    bgr: bool = False
+    failed: Failed | None = None
+    in_order: bool = False
+    max_megapixels: float | None = None
+
+
+def frames(source: Any, reading: Reading | None = None) -> Iterator[Frame]:
+    """Goes through all pictures of a source, one at a time.
+
+    Pictures of a folder, a pattern or a list whose names hold a number are one sequence, those of
+    another folder another; each video is one of its own.
+
+    Args:
+        source: path of a picture, a video or a folder of both, a pattern with `*`, an address of
+            http(s) or rtsp, the number of a camera, a PIL picture, an array (H, W, 3) or (H, W),
+            uint8, or a tensor (3, H, W) or (B, 3, H, W), uint8 or float in [0, 1]; or a list of
+            these.
+        reading: how.
+    """
+    reading = reading or Reading()
+    if isinstance(source, list | tuple):
+        for i, item in enumerate(_ordered(source) if reading.in_order else source):
+            name = str(item) if isinstance(item, str | Path) else f"item {i}"
+            yield from _tolerant(_item(item, reading, i), name, reading.failed)
+    elif isinstance(source, str | Path):
+        yield from _from_path(str(source), reading)
     elif isinstance(source, bool):
         raise InputError(f"the source is {source}, expected a picture, a path or a camera's number")
     elif isinstance(source, int):
-        yield from _from_video(source, f"camera {source}")
-    elif isinstance(source, list | tuple):
-        for i, item in enumerate(source):
-            yield from _tolerant(lambda item=item: frames(item, bgr, failed), f"item {i}", failed)
+        name = f"camera {source}"
+        yield from _named(from_video(source, name, reading.failed), name)
     elif isinstance(source, Tensor):
         for i, image in enumerate(source if source.ndim == 4 else [source]):
             yield Frame(_from_tensor(image), "tensor", i)
     elif isinstance(source, Image.Image):
         yield Frame(as_rgb(source), getattr(source, "filename", "") or "picture")
     elif isinstance(source, np.ndarray):
-        yield Frame(_from_array(source, bgr), "array")
+        yield Frame(from_array(source, reading.bgr), "array")
     else:
         raise InputError(
             f"the source is a {type(source).__name__}, expected a path, a camera's number, a PIL "
@@ -78,76 +89,117 @@ def frames(source: Any, bgr: bool = False, failed: Failed | None = None) -> Iter
         )
 
 
-def _tolerant(make: Callable[[], Iterator[Frame]], name: str, failed: Failed | None) -> Iterator:
+def listed(source: Any) -> tuple[list[str], list[str]]:
+    """The files that a source is made of, as far as it is, in order, and those of its folders
+    whose ending says neither picture nor video.
+
+    Raises:
+        InputError: a folder without a picture or video.
+        MissingFileError: a pattern that nothing matches; a file that is not there.
+    """
+    if isinstance(source, list | tuple):
+        parts = [listed(item) for item in source]
+        return [f for files, _ in parts for f in files], [f for _, rest in parts for f in rest]
+    if not isinstance(source, str | Path) or is_address(str(source)):
+        return [], []
+    files, rest = _expanded(str(source))
+    if files is None:
+        if not os.path.exists(source):
+            kind = "video" if Path(source).suffix.lower() in VIDEOS else "picture"
+            raise MissingFileError(f"no {kind} {source}; check the path")
+        return [str(source)], []
+    parts = [listed(name) for name in files if name not in rest and os.path.isdir(name)]
+    flat = [name for name in files if not os.path.isdir(name)]
+    return flat + [f for inner, _ in parts for f in inner], rest
+
+
+def camera_or_path(text: str) -> int | str:
+    """What a source on a command line is: digits are a camera, unless something has that name."""
+    if text.isascii() and text.isdecimal() and not os.path.exists(text):
+        return int(text)
+    return text
+
+
+def _item(item: Any, reading: Reading, index: int) -> Iterator[Frame]:
+    """An item of a list; a video that is in it twice is two sequences."""
+    for frame in frames(item, reading):
+        if isinstance(item, str | Path) and frame.sequence == "":
+            frame = replace(frame, sequence=_sequence(frame.path))
+        yield replace(frame, sequence=f"{index} {frame.sequence}") if frame.rate else frame
+
+
+def _ordered(source: list | tuple) -> list:
+    """A list with its paths in the order of their numbers, where it holds nothing else."""
+    if all(isinstance(item, str | Path) for item in source):
+        return sorted(source, key=lambda item: natural_order(str(item)))
+    return list(source)
+
+
+def natural_order(name: str) -> list[str | int]:
+    """A key that sorts 9 before 10."""
+    return [int(part) if i % 2 else part for i, part in enumerate(re.split("([0-9]+)", name))]
+
+
+def _sequence(path: str) -> str:
+    """Of a picture among others: its folder's, if its name holds a number; else its own."""
+    numbered = re.search("[0-9]", Path(path).stem)
+    return os.path.dirname(os.path.abspath(path)) if numbered and not is_address(path) else path
+
+
+def _tolerant(pictures: Iterator[Frame], name: str, failed: Failed | None) -> Iterator[Frame]:
     try:
-        yield from make()
+        yield from pictures
     except (InputError, MissingFileError) as error:
         if failed is None:
             raise
         failed(name, error)
 
 
-def _from_path(path: str, failed: Failed | None) -> Iterator[Frame]:
-    if Path(path).is_dir():
-        names = sorted(
-            str(p) for p in Path(path).iterdir() if p.suffix.lower() in PICTURES + VIDEOS
-        )
-        if not names:
-            raise InputError(
-                f"{path} holds no picture and no video; expected {', '.join(PICTURES)}"
-            )
-        yield from _from_files(names, failed)
-    elif glob.has_magic(path) and not Path(path).exists():
-        names = sorted(glob.glob(path, recursive=True))
+def _named(pictures: Iterator[Frame], sequence: str) -> Iterator[Frame]:
+    for frame in pictures:
+        yield replace(frame, sequence=sequence)
+
+
+def _from_path(path: str, reading: Reading) -> Iterator[Frame]:
+    """Pictures that are given alone are of the sequence "", videos of their own."""
+    files, _ = (None, []) if is_address(path) else _expanded(path)
+    if files is not None:
+        yield from frames(files, replace(reading, in_order=False))
+        return
+    read = from_address if is_address(path) else from_file
+    for frame in read(path, reading.failed, reading.max_megapixels):
+        yield replace(frame, sequence=path) if frame.rate else frame
+
+
+def _expanded(path: str) -> tuple[list[str] | None, list[str]]:
+    """Files of a folder or pattern, and the rest of the folder; None, []: it is neither."""
+    if os.path.isdir(path):
+        return _files_of(path)
+    if glob.has_magic(path) and not os.path.exists(path):
+        names = sorted(glob.glob(path, recursive=True), key=natural_order)
         if not names:
             raise MissingFileError(f"nothing matches {path}; check the pattern")
-        yield from _from_files(names, failed)
-    elif Path(path).suffix.lower() in VIDEOS:
-        if not Path(path).is_file():
-            raise MissingFileError(f"no video {path}; check the path")
-        yield from _from_video(path, path)
-    else:
-        yield Frame(read_picture(path), path)
+        return names, []
+    return None, []
 
 
-def _from_files(names: Sequence[str], failed: Failed | None) -> Iterator[Frame]:
-    for name in names:
-        yield from _tolerant(lambda name=name: _from_path(name, failed), name, failed)
-
-
-def _from_video(place: str | int, name: str) -> Iterator[Frame]:
-    video = cv2.VideoCapture(place)
+def _files_of(folder: str) -> tuple[list[str], list[str]]:
+    """Pictures and videos of a folder, and its other files; hidden ones are neither."""
     try:
-        if not video.isOpened():
-            raise InputError(f"{name} cannot be opened as a video; is it one, or in use elsewhere?")
-        rate = video.get(cv2.CAP_PROP_FPS)
-        if not 0 < rate <= _FASTEST:  # browsers' recordings say 1000, some files nothing
-            rate = _USUAL
-        count = max(0, int(video.get(cv2.CAP_PROP_FRAME_COUNT)))
-        number = 0
-        while True:
-            read, image = video.read()
-            if not read:
-                break
-            yield Frame(_from_array(image, bgr=True), name, number, rate, count)
-            number += 1
-        if number == 0:
-            raise InputError(f"{name} holds no picture that can be read; it may be damaged")
-    finally:
-        video.release()
-
-
-def _from_array(image: np.ndarray, bgr: bool) -> Tensor:
-    if image.dtype != np.uint8 or image.ndim not in (2, 3) or 0 in image.shape:
+        names = sorted(os.listdir(folder), key=natural_order)
+    except OSError as error:
         raise InputError(
-            f"an array is {image.dtype} {image.shape}, expected uint8 (height, width, 3)"
-        )
-    if image.ndim == 2 or image.shape[2] == 1:
-        image = np.repeat(image.reshape(*image.shape[:2], 1), 3, axis=2)
-    if image.shape[2] not in (3, 4):
-        raise InputError(f"an array has {image.shape[2]} channels, expected 1, 3 or 4")
-    image = image[..., 2::-1] if bgr else image[..., :3]
-    return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
+            f"{folder} cannot be listed ({error.strerror}); check its rights"
+        ) from error
+    known = picture_endings() | set(VIDEOS)
+    files, others = [], []
+    for name in names:
+        path = str(Path(folder) / name)
+        if not name.startswith(".") and not os.path.isdir(path):
+            (files if Path(name).suffix.lower() in known else others).append(path)
+    if not files:
+        raise InputError(f"{folder} holds no picture and no video; expected {', '.join(PICTURES)}")
+    return files, others
 
 
 def _from_tensor(image: Tensor) -> Tensor:

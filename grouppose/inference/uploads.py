@@ -10,9 +10,10 @@ import cv2
 from PIL import Image
 
 from grouppose.errors import InputError
-from grouppose.inference.sources import VIDEOS
+from grouppose.inference.reading import animated
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")  # decoded by Pillow itself
+VIDEOS = (".mp4", ".m4v", ".mov", ".3gp", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv")
 # Where a video file's first bytes say what it is. Others are not opened: a list of further files
 # to play, which ffmpeg would read too, may be named .mp4 as well.
 _CONTAINERS = (
@@ -61,7 +62,7 @@ def examine(path: Path, limits: Limits) -> bool:
     """Reads no more than a file's header.
 
     Returns:
-        Whether it is a video; else it may be a picture.
+        Whether it is a video or an animation; else it may be a picture.
 
     Raises:
         InputError: where the file is larger than the limits, or neither of the two.
@@ -78,6 +79,7 @@ def examine(path: Path, limits: Limits) -> bool:
     try:
         with Image.open(path, formats=FORMATS) as picture:
             _examine_pixels(*picture.size, limits)
+            return animated(picture)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         if isinstance(error, InputError):
             raise
@@ -85,7 +87,6 @@ def examine(path: Path, limits: Limits) -> bool:
             f"this is no picture that can be read; expected {', '.join(FORMATS)}, or a video "
             f"({', '.join(VIDEOS)})"
         ) from error
-    return False
 
 
 def _examine_pixels(width: int, height: int, limits: Limits) -> None:

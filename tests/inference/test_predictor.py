@@ -245,3 +245,101 @@ def test_the_times_of_each_picture(weights):
     for result in predictor([noise(seed=i) for i in range(3)]):
         assert list(result.speed) == ["read", "network"]
         assert 0 <= result.speed["read"] < result.speed["network"]
+
+
+class Standing:
+    """Instead of the model: two people, at the left and the right; the other way round in every
+    second picture."""
+
+    def __init__(self, run):
+        self.run, self.seen = run, 0
+
+    def __call__(self, batch):
+        found = []
+        for _ in batch:
+            spots = [(20.0, 20.0), (60.0, 20.0)][:: -1 if self.seen % 2 else 1]
+            shape = torch.tensor([[x, y] for x in (0.0, 9.0) for y in range(9)])[:17]
+            points = torch.stack([shape + torch.tensor(spot) for spot in spots])
+            found.append(
+                {
+                    "scores": torch.tensor([0.9, 0.8]),
+                    "labels": torch.ones(2),
+                    "keypoints": points,
+                    "confidence": torch.ones(2, 17),
+                }
+            )
+            self.seen += 1
+        return found
+
+
+@pytest.fixture
+def standing(weights, monkeypatch):
+    run = predictor(weights, tracker="oks")
+    monkeypatch.setattr(run, "_compute", Standing(run))
+    return run
+
+
+def left_and_right(results):
+    """The numbers of the person at the left and of the one at the right, in each picture."""
+    return [
+        tuple(result.ids[np.argsort(result.keypoints.xy[:, 0, 0])].tolist()) for result in results
+    ]
+
+
+def test_numbers_go_on_through_pictures_given_one_by_one(standing, tmp_path):
+    paths = [write(tmp_path / f"{name}.png", noise()) for name in "abc"]
+    found = [next(standing(source)) for source in (noise(), paths[0], paths[1], noise())]
+    assert left_and_right(found) == [(1, 2)] * 4
+    assert left_and_right(standing.track([noise(), noise()])) == [(1, 2)] * 2
+    standing._compute.seen = 1  # who was second comes first
+    assert left_and_right(standing(noise())) == [(1, 2)]
+    standing.reset()
+    standing._compute.seen = 1
+    assert left_and_right(standing(noise())) == [(2, 1)]
+
+
+def test_numbers_go_on_through_numbered_pictures_and_begin_anew_with_a_video(standing, tmp_path):
+    for number in range(8, 12):
+        write(tmp_path / f"{number}.png", noise())
+    write_video(tmp_path / "a.mp4", count=3)
+    results = list(standing(tmp_path))
+    assert [r.path.rpartition("/")[2] for r in results[:4]] == [f"{i}.png" for i in range(8, 12)]
+    assert left_and_right(results) == [(1, 2)] * 7
+    standing._compute.seen = 1
+    assert left_and_right(standing(tmp_path / "a.mp4")) == [(2, 1)] * 3
+    standing._compute.seen = 1
+    assert left_and_right(standing.track(tmp_path / "a.mp4", persist=True)) == [(2, 1)] * 3
+    assert left_and_right(standing.track(noise())) == [(2, 1)]
+
+
+def test_without_tracking_nobody_has_a_number(weights):
+    run = predictor(weights)
+    assert next(run(noise())).ids is None and next(run.track(noise())).ids is not None
+
+
+def test_a_damaged_videos_missing_rest_is_noted(weights, tmp_path, monkeypatch):
+    write_video(tmp_path / "a.mp4", count=3)
+    opened = cv2.VideoCapture
+
+    class Video:  # reads two pictures and no more
+        def __init__(self, *source):
+            self._video, self._left = opened(*source), 2
+
+        def __getattr__(self, name):
+            return getattr(self._video, name)
+
+        def read(self):
+            self._left -= 1
+            return self._video.read() if self._left >= 0 else (False, None)
+
+    monkeypatch.setattr(cv2, "VideoCapture", Video)
+    run = predictor(weights)
+    assert len(list(run(tmp_path / "a.mp4"))) == 2
+    ((path, reason),) = run.failed
+    assert path.endswith("a.mp4") and "2 of 3 pictures could be read" in reason
+
+
+@pytest.mark.parametrize("device", ["mps", "xpu", "meta", "cuda:99", "fpga"])
+def test_a_device_that_is_not_here_is_refused(device):
+    with pytest.raises(InputError, match=f"no device '{device}' here; expected auto, cpu or cuda"):
+        Predictor("not even looked at.pth", device=device)
