@@ -1,4 +1,4 @@
-"""A small Group Pose on drawn people, from random weights: AP 0.32 to 0.38 in 7 to 9 minutes.
+"""A small Group Pose on drawn people, from random weights: AP 32 to 38 in 7 to 9 minutes.
 
 python main.py -c config/demo.py --coco_path outputs/people --output_dir outputs/demo0 --amp
 """

@@ -248,11 +248,11 @@ def kept_files(
 
 
 def report_epoch(entry: dict[str, float]) -> None:
-    """One line on the console."""
-    shown = {"loss": entry.get("train_loss", float("nan"))}
+    """One line on the console; scores in %, as in every table."""
+    words = [f"epoch {entry['epoch']}", f"loss {entry.get('train_loss', float('nan')):.3f}"]
     for prefix in TEST_PREFIX.values():
-        for name in ("AP", "AP50", "swap_rate"):
+        for name, title in (("AP", "AP"), ("AP50", "AP50"), ("swap_rate", "swaps")):
             if f"{prefix}_{name}" in entry:
-                shown[f"{prefix} {name}"] = entry[f"{prefix}_{name}"]
-    line = "  ".join(f"{name} {value:.3f}" for name, value in shown.items())
-    logger.info(f"epoch {entry['epoch']}  {line}  {entry['minutes']:.1f} minutes")
+                value = entry[f"{prefix}_{name}"]  # -1: there was nothing to find
+                words.append(f"{prefix} {title} {f'{100 * value:.1f} %' if value >= 0 else '-'}")
+    logger.info("  ".join([*words, f"{entry['minutes']:.1f} minutes"]))

@@ -10,7 +10,7 @@ import torch
 import main
 from tests.util import killing
 from tests.util.tiny import OPTIONS, write_coco
-from util import engine, session
+from util import engine, session, training
 from util.session import resumed_from
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -198,3 +198,14 @@ def test_an_epoch_goes_on_with_steps_of_another_size(data, tmp_path, during):
     options = ("save_steps=0", "batch_size=1", "epochs=1")
     assert main.main(command(data, tmp_path, "--auto_resume", options=options)) == 0
     assert len(steps) == 2
+
+
+def test_an_epoch_is_reported_in_percent(monkeypatch):
+    lines = []
+    monkeypatch.setattr(training.logger, "info", lines.append)
+    scores = {"test_AP": 0.3361, "test_AP50": 1.0, "test_swap_rate": 0.094, "ema_test_AP": -1.0}
+    training.report_epoch({"epoch": 3, "train_loss": 12.3456, "minutes": 0.25, **scores})
+    assert lines == [
+        "epoch 3  loss 12.346  test AP 33.6 %  test AP50 100.0 %  test swaps 9.4 %  ema_test AP -  "
+        "0.2 minutes"
+    ]
