@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from util.arguments import parse_arguments
@@ -52,12 +53,13 @@ def build_run(args: argparse.Namespace, settings: Dict, device: torch.device) ->
 
     from datasets.build import build_sets, collate
     from grouppose.models import build
-    from util import config, distributed, engine, loading, memory
+    from util import config, distributed, engine, loading, memory, mishaps
     from util.session import Run
 
     workers = loading.default_workers() if args.num_workers is None else args.num_workers
     splits = ("val",) if args.eval else ("train", "val")
     sets, settings = distributed.main_first(lambda: build_sets(splits, settings))
+    distributed.main_first(lambda: mishaps.require_pictures(sets["val"], settings.max_unreadable))
 
     def loader(name: str, batches: Sampler) -> DataLoader:
         return loading.make_loader(sets[name], batches, collate, workers, device)
@@ -102,7 +104,13 @@ def evaluate(run: Run, model: torch.nn.Module) -> tuple[dict[str, float], list[d
     from util.evaluation import find_people, score
 
     found = find_people(
-        model, run.postprocess, run.val_batches, run.settings, run.device, run.precision
+        model,
+        run.postprocess,
+        run.val_batches,
+        run.settings,
+        run.device,
+        run.precision,
+        folder=Path(run.args.output_dir) if run.args.output_dir else None,
     )
     if not distributed.is_main():
         return {}, [], found[1]

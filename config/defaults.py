@@ -22,7 +22,7 @@ skeleton = None  # a name ("halpe26", ...) or JSON file; None: what the data or 
 categories = []  # [id, name] of each class, from the data
 subset = 0  # train and evaluate on the first so many training pictures alone; 0: no such limit
 exif = "turn"  # orientation of pictures where labels fit either way; "ignore": as they are stored
-max_unreadable = 20  # training pictures that cannot be read and are replaced by the next one
+max_unreadable = 20  # pictures that cannot be read, of training and of evaluation; more end the run
 group_by_aspect = False  # pictures of similar aspect share a batch: less padding is computed
 synthetic_train = 8000  # pictures drawn for dataset_file = "synthetic"
 synthetic_val = 200

@@ -99,6 +99,10 @@ def build_dataset(split: str, cfg: Mapping) -> KeypointDataset:
         data = _listed(data, place.listed)
     if source == "train":
         data = _with_people(data, cfg.subset, place.annotations)
+    elif not len(data.image_ids):
+        raise InputError(
+            f"{place.annotations} lists no pictures; expected at least one to evaluate on"
+        )
     changed = custom or cfg.subset or place.listed
     facts = {"num_body_points": poses.skeleton.num_keypoints, "skeleton": poses.skeleton.to_dict()}
     return KeypointDataset(

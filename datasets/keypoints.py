@@ -116,8 +116,8 @@ class KeypointDataset(Dataset):
         Returns:
             image (3, h, w) uint8 RGB; target: what the family's `encode` gives of its people, with
             image_id () int64 and orig_size (2,) int64 height and width of the file's picture. When
-            training, a picture that cannot be read is replaced by the next one; the target then
-            also has unreadable, a list of (image id, why).
+            training, a picture that cannot be read is replaced by the next one, else by a black
+            one; the target then also has unreadable, a list of (image id, why).
         """
         index, picture, unreadable = self._next_readable(range(len(self))[index])
         image, people = self._seen(index, *picture)
@@ -153,16 +153,25 @@ class KeypointDataset(Dataset):
     def _next_readable(
         self, index: int
     ) -> tuple[int, tuple[Tensor, People], list[tuple[int, str]]]:
-        """Index, picture and people of the first that can be read, and what is wrong before it."""
+        """Index, picture and people of the first that can be read, and what is wrong before it.
+
+        In evaluation it is always the picture asked for, if need be in black.
+        """
         unreadable: list[tuple[int, str]] = []
         for i in range(index, index + min(TRIES, len(self))):
             i %= len(self)
             try:
                 return i, self._labelled.read(i), unreadable
             except (InputError, MissingFileError) as error:
-                if self.split != "train":
-                    raise
                 unreadable.append((int(self.image_ids[i]), str(error)))
+                if self.split != "train":
+                    return i, self._labelled.black(i), unreadable
         raise InputError(
             f"{len(unreadable)} pictures in a row cannot be read, the first: {unreadable[0][1]}"
         )
+
+    def missing(self) -> list[tuple[int, Path]]:
+        """Ids and paths of pictures that have no file."""
+        paths = map(self._labelled.path, range(len(self)))
+        pairs = zip(self.image_ids.tolist(), paths, strict=True)
+        return [(image_id, path) for image_id, path in pairs if not path.is_file()]

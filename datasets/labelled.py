@@ -12,6 +12,8 @@ from datasets.annotations import Annotations
 from datasets.transforms import People, within
 from grouppose.pictures import read_picture
 
+BLACK = 64  # sides in pixels of what stands for a picture of unknown size that cannot be read
+
 
 @dataclass(frozen=True)
 class Labelled:
@@ -33,10 +35,22 @@ class Labelled:
         Raises:
             InputError, MissingFileError: the picture cannot be read.
         """
+        size = tuple(self.annotations.sizes[index].tolist())
+        image = read_picture(self.path(index), size if all(size) else None, self.exif)
+        return image, self._people(index, image)
+
+    def black(self, index: int) -> tuple[Tensor, People]:
+        """The same in place of a picture that cannot be read, of the size that is annotated."""
+        height, width = self.annotations.sizes[index].tolist()
+        image = torch.zeros(3, height or BLACK, width or BLACK, dtype=torch.uint8)
+        return image, self._people(index, image)
+
+    def path(self, index: int) -> Path:
+        """The file of a picture."""
+        return self.folder / self.annotations.file_names[index].decode()
+
+    def _people(self, index: int, image: Tensor) -> People:
         data = self.annotations
-        size = tuple(data.sizes[index].tolist())
-        path = self.folder / data.file_names[index].decode()
-        image = read_picture(path, size if all(size) else None, self.exif)
         rows = slice(data.first[index], data.first[index + 1])
         keypoints = torch.from_numpy(data.keypoints[rows])
         corner, sides = torch.from_numpy(data.boxes[rows]).split(2, dim=-1)
@@ -47,4 +61,4 @@ class Labelled:
             "area": torch.from_numpy(data.area[rows]),
             "labels": torch.from_numpy(data.labels[rows]),
         }
-        return image, within(people, *image.shape[-2:])
+        return within(people, *image.shape[-2:])

@@ -263,7 +263,7 @@ def predict(
     device: torch.device,
     precision: torch.dtype | None,
     confidence: bool = False,
-) -> tuple[list[int], People]:
+) -> tuple[list[int], People, dict[int, str]]:
     """Finds the people of every picture of the data set, on all ranks together.
 
     Args:
@@ -272,13 +272,14 @@ def predict(
         confidence: also give that of every keypoint.
 
     Returns:
-        Image ids in the order of the data set and the people of each picture, the same on all
-        ranks, on the CPU.
+        Image ids in the order of the data set; the people of each picture, on the CPU; ids of
+        pictures that could not be read, which have nobody, and why. The same on all ranks.
     """
     model.eval()
     wanted = {"previous": True} if confidence else {}
     image_ids: list[int] = []
     people: People = []
+    unreadable: list[tuple[int, str]] = []
     ranks = distributed.world_size()
     with Progress(len(batches.dataset.image_ids), "evaluation") as progress:
         for images, padding, targets in from_workers(batches):
@@ -286,10 +287,20 @@ def predict(
                 raise stopping.Stopped("stopped during evaluation", stopping.requested())
             outputs = forward(model, images, padding, device, precision, **wanted)
             sizes = torch.stack([torch.as_tensor(t["orig_size"]) for t in targets]).to(device)
-            people += [_to_device(p, torch.device("cpu")) for p in postprocess(outputs, sizes)]
+            found = [_to_device(p, torch.device("cpu")) for p in postprocess(outputs, sizes)]
+            people += [_seen(p, target) for p, target in zip(found, targets, strict=True)]
+            unreadable += [row for target in targets for row in target.get("unreadable", ())]
             image_ids += [int(target["image_id"]) for target in targets]
             progress.step(len(targets) * ranks)
-    return _gather(image_ids, people, batches.dataset, confidence)
+    rows = [row for rows in distributed.from_all(unreadable) for row in rows]
+    return *_gather(image_ids, people, batches.dataset, confidence), dict(rows)
+
+
+def _seen(people: dict[str, Tensor], target: dict[str, Any]) -> dict[str, Tensor]:
+    """Nobody, if a black picture stood for one that could not be read."""
+    if "unreadable" not in target:
+        return people
+    return {name: value[:0] for name, value in people.items()}
 
 
 def _gather(

@@ -26,7 +26,7 @@ from grouppose.errors import InputError
 from grouppose.inference import tta
 from grouppose.inference.rescore import Rescorer, fit
 from grouppose.skeleton import UNPAIRED, Skeleton, mirrors
-from util import distributed, engine
+from util import distributed, engine, mishaps
 from util.loading import EvalBatches, make_loader
 from util.log import logger, write_text
 from util.plots import drawn_samples, save_prediction_grid
@@ -44,6 +44,7 @@ def find_people(
     device: torch.device,
     precision: torch.dtype | None,
     confidence: bool = False,
+    folder: Path | None = None,
 ) -> Found:
     """Finds the people of every picture, on all ranks together.
 
@@ -53,6 +54,7 @@ def find_people(
         batches: of the evaluation set.
         settings: flip_test, test_scales, num_select, rescore, eval_batch_size.
         confidence: also give that of keypoints.
+        folder: of the run, for the list of pictures that cannot be read.
 
     Returns:
         Image ids and people in the order of the set, the same on all ranks.
@@ -68,7 +70,11 @@ def find_people(
             loader = _with_dataset(batches, batches.dataset.view(shorter, mirrored), settings)
         if mirrored:
             step = partial(_unflipped, postprocess, skeleton.flip_order)
-        image_ids, people = engine.predict(model, step, loader, device, precision, confidence)
+        image_ids, people, unreadable = engine.predict(
+            model, step, loader, device, precision, confidence
+        )
+        if not found:
+            mishaps.note_unseen(unreadable, len(image_ids), folder, settings["max_unreadable"])
         found.append(people)
         seconds.append(time.monotonic() - began)
     if len(found) > 1:
@@ -236,7 +242,10 @@ def train_rescorer(
     """
     train, val = (loader.dataset for loader in batches)
     looked = _with_dataset(batches[1], train.view(), settings)
-    image_ids, people = engine.predict(model, postprocess, looked, device, precision, True)
+    image_ids, people, unreadable = engine.predict(
+        model, postprocess, looked, device, precision, True
+    )
+    mishaps.note_unseen(unreadable, len(image_ids), folder, settings["max_unreadable"])
     plain = {**settings, "rescore": ""}
     val_ids, val_people = find_people(
         model, postprocess, batches[1], plain, device, precision, confidence=True

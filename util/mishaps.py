@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from grouppose.checkpoints import write_checkpoint
 from grouppose.errors import InputError, UserError
 from util import distributed
 from util.engine import Step
-from util.log import logger
+from util.log import logger, write_text
 from util.saving import snapshot
 from util.state import TrainingState
 
 KEPT = 20  # bad batches of a rank
 SHOWN = 3  # pictures named in an error
+UNREADABLE = "unreadable.txt"
 
 
 class NonFiniteLossError(UserError, ArithmeticError):
@@ -70,6 +73,54 @@ def require_finite(state: TrainingState) -> None:
         raise DivergedError("a weight is no number")
 
 
+def require_pictures(dataset: Any, limit: int) -> None:
+    """Before training or evaluation: the files of the pictures to evaluate on are there.
+
+    Raises:
+        InputError: more than `limit` are not, or all.
+    """
+    missing = dataset.missing()
+    if len(missing) > limit or len(missing) == len(dataset):
+        raise InputError(
+            f"{len(missing)} of {len(dataset)} pictures to evaluate on have no file, "
+            f"max_unreadable is {limit}: {', '.join(str(path) for _, path in missing[:SHOWN])}"
+            f"{', ...' if len(missing) > SHOWN else ''}; complete the folder or set --coco_path"
+        )
+
+
+def note_unseen(unreadable: Mapping[int, str], total: int, folder: Path | None, limit: int) -> None:
+    """Lists pictures that evaluation could not read, in unreadable.txt; they count as empty.
+
+    Args:
+        unreadable: image id -> why; the same on all ranks.
+        total: pictures of the set.
+        folder: of the run; None: only the console tells.
+        limit: more are an error.
+
+    Raises:
+        InputError: on all ranks; there are more than `limit`, or nothing else.
+    """
+    if not unreadable:
+        return
+    if folder is not None and distributed.is_main():
+        file = folder / UNREADABLE
+        folder.mkdir(parents=True, exist_ok=True)
+        listed = file.read_text(encoding="utf-8") if file.exists() else ""
+        lines = [f"{image_id}\t{text}\n" for image_id, text in unreadable.items()]
+        write_text(file, listed + "".join(line for line in lines if line not in listed))
+    count, (first, *_) = len(unreadable), unreadable.values()
+    ids = f"{', '.join(map(str, list(unreadable)[:SHOWN]))}{', ...' if count > SHOWN else ''}"
+    if count > limit or count == total:
+        raise InputError(
+            f"{count} of {total} pictures to evaluate on cannot be read, "
+            f"max_unreadable is {limit}: ids {ids}; the first: {first}"
+        )
+    logger.warning(
+        f"{count} pictures to evaluate on cannot be read and count as pictures on which nobody is "
+        f"found: ids {ids}; the first: {first}"
+    )
+
+
 def note_unreadable(state: TrainingState, step: Step, folder: Path, limit: int) -> None:
     """Lists pictures that have others in their place, in unreadable.txt.
 
@@ -88,7 +139,7 @@ def note_unreadable(state: TrainingState, step: Step, folder: Path, limit: int) 
     state.unreadable = [*state.unreadable, *new]
     count = len(state.unreadable)
     if distributed.is_main():
-        with (folder / "unreadable.txt").open("a", encoding="utf-8") as file:
+        with (folder / UNREADABLE).open("a", encoding="utf-8") as file:
             file.writelines(f"{image_id}\t{text}\n" for image_id, text in new.items())
     for image_id, text in new.items():
         logger.warning(f"picture {image_id}: {text}; the next one is in its place ({count} so far)")

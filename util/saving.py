@@ -47,6 +47,7 @@ class CheckpointWriter:
         content: Mapping[str, Any],
         names: Sequence[str] = (),
         others: Mapping[str, Mapping[str, Any]] | None = None,
+        again: bool = False,
     ) -> None:
         """Copies the content and starts to write it; first waits for the one before.
 
@@ -54,10 +55,11 @@ class CheckpointWriter:
             content: tensors and plain containers.
             names: further names for the file.
             others: further files, name -> content.
+            again: of the same step as the newest one, whose place it takes.
         """
         self.wait()
         content, others = snapshot(content), snapshot(others or {})
-        self._pending = self._thread.submit(self._write, content, names, others)
+        self._pending = self._thread.submit(self._write, content, names, others, again)
 
     def wait(self) -> None:
         """Returns when everything is on the disk, or raises what went wrong with it."""
@@ -70,7 +72,9 @@ class CheckpointWriter:
         if self._pending is not None and self._pending.done():
             self.wait()
 
-    def _write(self, content: Any, names: Sequence[str], others: Mapping[str, Any]) -> None:
+    def _write(
+        self, content: Any, names: Sequence[str], others: Mapping[str, Any], again: bool
+    ) -> None:
         for name, other in others.items():
             write_checkpoint(self.folder / name, other)
         whole = self.folder / _NEXT
@@ -78,7 +82,7 @@ class CheckpointWriter:
         try:
             for name in names:
                 _also(whole, self.folder / name)
-            for age in range(self.keep - 1, 0, -1):
+            for age in range(0 if again else self.keep - 1, 0, -1):
                 if (self.folder / name_of(age - 1)).exists():
                     _also(self.folder / name_of(age - 1), self.folder / name_of(age))
             os.replace(whole, self.folder / NEWEST)

@@ -61,6 +61,7 @@ class Session:
         model: what trains: `run.model`, or what shares its gradients or weights among ranks.
         writer, trackers: None except on rank 0.
         checkpoint: where to go back to if training diverges; None: nowhere yet.
+        saved: the step of that checkpoint.
         clock: when the run would have begun if it had never been interrupted, in seconds.
     """
 
@@ -72,6 +73,7 @@ class Session:
     writer: CheckpointWriter | None
     trackers: Trackers | None
     checkpoint: str | None
+    saved: int | None
     clock: float
 
     @property
@@ -106,6 +108,7 @@ def start(run: Run) -> Session:
         writer=None,
         trackers=None,
         checkpoint=args.resume,
+        saved=None,
         clock=time.monotonic() - 60 * state.minutes,
     )
     if distributed.is_main():

@@ -105,11 +105,11 @@ def content_of(session: Session) -> dict[str, Any]:
     return {**session.state.state_dict(), "settings": settings}
 
 
-def save(session: Session, content: Mapping[str, Any], *further: Any) -> None:
-    """Starts to write a checkpoint, on rank 0."""
+def save(session: Session, content: Mapping[str, Any], *further: Any, again: bool = False) -> None:
+    """Starts to write a checkpoint, on rank 0; `again`: in place of the one of the same step."""
     if session.writer is not None:
-        session.writer.write(content, *further)
-    session.checkpoint = str(session.folder / NEWEST)
+        session.writer.write(content, *further, again=again)
+    session.checkpoint, session.saved = str(session.folder / NEWEST), session.step
 
 
 def _stopped(session: Session, number: int) -> stopping.Stopped:
@@ -152,48 +152,67 @@ def finish_epoch(
     session: Session, losses: dict[str, float], pace: dict[str, float], evaluate: Evaluate
 ) -> None:
     """Evaluates if it is time to, then writes the line of log.txt and checkpoints."""
-    run, state, settings = session.run, session.state, session.run.settings
+    state, settings = session.state, session.run.settings
     epoch = state.epoch
     mishaps.require_finite(state)
     models = evaluated_models(session)
     for model in models.values():
         distributed.copy_buffers(model)
     scores, improved = {}, {}
-    if (epoch + 1) % settings.eval_every == 0 or epoch + 1 == settings.epochs:
-        before = content_of(session)
-        if session.writer is not None:
-            session.writer.wait()  # as in train_epoch
-        try:
-            for name, model in models.items():
-                stats, _, people = evaluate(run, model)
-                scores |= {f"{TEST_PREFIX[name]}_{key}": value for key, value in stats.items()}
-                improved[name] = stats.get("AP", -1.0) > state.best.get(name, -1.0)
-                state.best[name] = max(stats.get("AP", -1.0), state.best.get(name, -1.0))
-                if name == "regular":
-                    draw_people(session, people)
-        except stopping.Stopped as stop:
-            save(session, before)
-            raise _stopped(session, stop.status - 128) from None
-        state.stale = distributed.from_main(0 if any(improved.values()) else state.stale + 1)
-    skipped = state.skipped
+    due = (epoch + 1) % settings.eval_every == 0 or epoch + 1 == settings.epochs
+    if due:
+        if session.saved != session.step:
+            save(session, content_of(session))  # whatever evaluation meets, the epoch is kept
+        scores, improved = evaluate_epoch(session, models, evaluate)
+    entry = {
+        "epoch": epoch,
+        **{f"train_{name}": value for name, value in losses.items()},
+        "train_lr": state.optimizer.param_groups[0]["lr"],
+        **scores,
+        **pace,
+        "skipped_steps": state.skipped,
+    }
     state.start_epoch()
     content = content_of(session)
+    note_epoch(session, entry)
+    save(session, content, *kept_files(session, content, improved), again=due)
+
+
+def evaluate_epoch(
+    session: Session, models: Mapping[str, nn.Module], evaluate: Evaluate
+) -> tuple[dict[str, float], dict[str, bool]]:
+    """Statistics of `models` by their names in log.txt; whether each is the best so far."""
+    state = session.state
+    scores, improved = {}, {}
     if session.writer is not None:
-        entry = {
-            "epoch": epoch,
-            **{f"train_{name}": value for name, value in losses.items()},
-            "train_lr": state.optimizer.param_groups[0]["lr"],
-            **scores,
-            **pace,
-            "skipped_steps": skipped,
-            "minutes": round(state.minutes, 3),
-            "num_parameters": count_parameters(state.model),
-            "effective_batch": effective_batch(settings),
-        }
-        log.append_log(session.folder / "log.txt", entry)
-        report_epoch(entry)
-        session.trackers.numbers({f"epoch/{k}": v for k, v in entry.items()}, session.step)
-    save(session, content, *kept_files(session, content, improved))
+        session.writer.wait()  # as in train_epoch
+    try:
+        for name, model in models.items():
+            stats, _, people = evaluate(session.run, model)
+            scores |= {f"{TEST_PREFIX[name]}_{key}": value for key, value in stats.items()}
+            improved[name] = stats.get("AP", -1.0) > state.best.get(name, -1.0)
+            state.best[name] = max(stats.get("AP", -1.0), state.best.get(name, -1.0))
+            if name == "regular":
+                draw_people(session, people)
+    except stopping.Stopped as stop:
+        raise _stopped(session, stop.status - 128) from None
+    state.stale = distributed.from_main(0 if any(improved.values()) else state.stale + 1)
+    return scores, improved
+
+
+def note_epoch(session: Session, entry: dict[str, float]) -> None:
+    """The epoch's line in log.txt, on the console and for trackers, on rank 0."""
+    state = session.state
+    if session.writer is None:
+        return
+    entry |= {
+        "minutes": round(state.minutes, 3),
+        "num_parameters": count_parameters(state.model),
+        "effective_batch": effective_batch(session.run.settings),
+    }
+    log.append_log(session.folder / "log.txt", entry)
+    report_epoch(entry)
+    session.trackers.numbers({f"epoch/{k}": v for k, v in entry.items()}, session.step)
 
 
 def evaluated_models(session: Session) -> dict[str, nn.Module]:

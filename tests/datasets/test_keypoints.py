@@ -1,5 +1,6 @@
 import copy
 import pickle
+import re
 
 import pytest
 import torch
@@ -7,7 +8,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from datasets.build import build_dataset, collate
-from grouppose.errors import InputError, MissingFileError
+from grouppose.errors import InputError
 from grouppose.exif import TURNS
 from tests.datasets.sets import contents, person, picture, settings, write_custom, write_set
 
@@ -120,14 +121,25 @@ def test_index_counts_from_the_end_and_is_bounded(folder):
         dataset[2]
 
 
-def test_missing_and_wrong_pictures_are_named(folder):
+def test_evaluation_goes_on_in_black_for_pictures_that_cannot_be_read(folder):
     dataset = build_dataset("val", settings(folder))
+    assert dataset.missing() == []
+    whole = dataset[0]
     (folder / "images/val2017/005.png").unlink()
-    with pytest.raises(MissingFileError, match=r"no picture .*images/val2017/005\.png"):
-        dataset[0]
     (folder / "images/val2017/009.png").write_bytes(b"GIF")
-    with pytest.raises(InputError, match=r"009\.png cannot be read as a picture"):
-        dataset[1]
+    assert dataset.missing() == [(5, folder / "images/val2017/005.png")]
+    for index, image_id, why in (
+        (0, 5, r"no picture .*images/val2017/005\.png"),
+        (1, 9, r"009\.png cannot be read as a picture"),
+    ):
+        image, target = dataset[index]
+        ((found, text),) = target.pop("unreadable")
+        assert found == image_id and re.search(why, text)
+        assert not image.any()
+    image, target = dataset[0]
+    del target["unreadable"]
+    assert image.shape == whole[0].shape  # what the annotations state
+    assert same((image, target), (torch.zeros_like(image), whole[1]))
 
 
 def test_collate_pads_and_keeps_targets(folder):

@@ -210,7 +210,7 @@ def test_predictions_come_in_the_order_of_the_data_set():
             }
         ]
 
-    image_ids, people = engine.predict(Line(), postprocess, batches, CPU, None)
-    assert image_ids == [7, 5, 9]
+    image_ids, people, unreadable = engine.predict(Line(), postprocess, batches, CPU, None)
+    assert (image_ids, unreadable) == ([7, 5, 9], {})
     assert [p["scores"].tolist() for p in people] == [[7.0] * 2, [], [9.0] * 4]
     assert [p["keypoints"].shape for p in people] == [(2, 1, 2), (0, 1, 2), (4, 1, 2)]

@@ -115,7 +115,7 @@ def predicted() -> list[int]:
         )
 
     batches = Batches([(image[:1], padding[:1], [target])] if distributed.is_main() else [])
-    ids, people = engine.predict(model, grouppose.postprocess, batches, CPU, None)
+    ids, people, _ = engine.predict(model, grouppose.postprocess, batches, CPU, None)
     assert len(people) == 1 and len(people[0]["scores"]) > 0
     return ids
 

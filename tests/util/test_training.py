@@ -1,7 +1,9 @@
 """Runs that meet with something: whatever it is, they end as one left in peace or say why."""
 
 import argparse
+import json
 import os
+import shutil
 import signal
 
 import pytest
@@ -24,11 +26,17 @@ def data(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def peace(data, tmp_path_factory):
-    """What a run of two epochs becomes when nothing happens."""
+def peace_folder(data, tmp_path_factory):
+    """Of a run of two epochs to which nothing happens."""
     folder = tmp_path_factory.mktemp("peace")
     assert main.main(command(data, folder)) == 0
-    return killing.outcome(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def peace(peace_folder):
+    """What it becomes."""
+    return killing.outcome(peace_folder)
 
 
 def command(data, folder, *extra, options=()):
@@ -146,6 +154,65 @@ def test_training_goes_on_without_a_picture(tmp_path, capsys):
     assert listed.startswith("30\t") and listed.count("\n") == 1
     state = torch.load(tmp_path / "run/checkpoint.pth", weights_only=True)
     assert state["unreadable"] == [30]
+
+
+def damage(data, split, *ids):
+    for image_id in ids:
+        picture = data / "images" / f"{split}2017" / f"{image_id:012}.png"
+        picture.write_bytes(picture.read_bytes()[:200])
+
+
+def test_a_picture_that_evaluation_cannot_read_has_nobody_on_it(tmp_path, capsys):
+    data, run = write_coco(tmp_path / "coco"), tmp_path / "run"
+    damage(data, "val", 20)
+    (data / "images" / "val2017" / "000000000010.png").unlink()
+    assert main.main(command(data, run, options=("use_ema=false",))) == 0
+    out = capsys.readouterr().out
+    assert out.count("2 pictures to evaluate on cannot be read and count as pictures on which") == 2
+    listed = (run / "unreadable.txt").read_text().splitlines()
+    assert [line.partition("\t")[0] for line in listed] == ["20", "10"]  # once, of two evaluations
+    line = command(data, run, "--resume", str(run / "checkpoint.pth"), "--eval")
+    assert main.main(line) == 0
+    results = json.loads((run / "results.json").read_text())
+    assert {result["image_id"] for result in results} == {30}
+    assert len((run / "unreadable.txt").read_text().splitlines()) == 2
+
+
+def test_the_epoch_is_kept_whatever_evaluation_meets(data, peace, tmp_path, during, capsys):
+    damaged = write_coco(tmp_path / "coco", train=8)
+    damage(damaged, "val", 20, 30)
+    options = ("save_steps=0", "max_unreadable=1")
+    assert main.main(command(damaged, tmp_path / "run", options=options)) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(
+        "error: 2 of 3 pictures to evaluate on cannot be read, max_unreadable is 1: ids 30, 20; "
+    )
+    assert error.count("\n") == 1
+    steps = during(lambda _: None)
+    line = command(data, tmp_path / "run", "--auto_resume", options=("save_steps=0",))
+    assert main.main(line) == 0
+    assert len(steps) == 4  # of the second epoch
+    assert killing.differences(peace, killing.outcome(tmp_path / "run")) == []
+
+
+@pytest.mark.parametrize("extra", [(), ("--eval", "--pretrain_model_path")])
+def test_an_evaluation_set_without_pictures_is_refused_before_anything(
+    data, peace_folder, tmp_path, capsys, extra
+):
+    extra = (*extra, str(peace_folder / "checkpoint.pth")) if extra else ()
+    empty = write_coco(tmp_path / "coco")
+    shutil.rmtree(empty / "images" / "val2017")
+    (empty / "images" / "val2017").mkdir()
+    assert main.main(command(empty, tmp_path / "run", *extra)) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: 3 of 3 pictures to evaluate on have no file, max_unreadable is")
+    labels = empty / "annotations" / "person_keypoints_val2017.json"
+    labels.write_text(
+        json.dumps({**json.loads(labels.read_text()), "images": [], "annotations": []})
+    )
+    assert main.main(command(empty, tmp_path / "run", *extra)) == 1
+    assert "lists no pictures; expected at least one to evaluate on" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_training_ends_when_it_gets_no_better(data, tmp_path, monkeypatch, capsys):
