@@ -248,17 +248,18 @@ class Result:
         found = self.keypoints.found
         triples = np.concatenate([self.keypoints.xy, np.full((*found.shape, 1), 2)], -1)
         triples = np.where(found[..., None], np.round(triples.astype(float), 3), 0.0)
+        confidence = np.round(self.keypoints.confidence.astype(float), 4)
+        confidence = np.where(found, confidence.clip(1e-4), 0.0)  # 0 is for missing ones alone
+        category_ids = self.category_ids.tolist()
         people = []
         for i, (x0, y0, x1, y1) in enumerate(self.boxes):
             person = {
                 "image_id": image_id,
-                "category_id": int(self.category_ids[i]),
+                "category_id": category_ids[i],
                 "keypoints": triples[i].ravel().tolist(),
                 "score": round(float(self.scores[i]), 6),
                 "bbox": np.round([x0, y0, x1 - x0, y1 - y0], 3).tolist(),
-                "keypoint_confidence": np.round(
-                    self.keypoints.confidence[i].astype(float), 4
-                ).tolist(),
+                "keypoint_confidence": confidence[i].tolist(),
             }
             if self.ids is not None:
                 person["track_id"] = int(self.ids[i])

@@ -281,6 +281,7 @@ def _write_names(
     font, scale = cv2.FONT_HERSHEY_SIMPLEX, 0.2 + 0.06 * width
     points = np.clip(points[shown], -_LIMIT, _LIMIT)
     for name, (x, y) in zip(np.array(skeleton.names)[shown], points, strict=True):
-        place = (int(x) + 2 * width, int(y) + width)
-        cv2.putText(canvas, str(name), place, font, scale, _OUTLINE, 2, cv2.LINE_AA)
-        cv2.putText(canvas, str(name), place, font, scale, (255, 255, 255), 1, cv2.LINE_AA)
+        x, y = int(x) + 2 * width, int(y) + width
+        for place in ((x - 1, y), (x + 1, y), (x, y - 1), (x, y + 1)):  # OpenCV 5's bold is wider
+            cv2.putText(canvas, str(name), place, font, scale, _OUTLINE, 1, cv2.LINE_AA)
+        cv2.putText(canvas, str(name), (x, y), font, scale, (255, 255, 255), 1, cv2.LINE_AA)

@@ -98,6 +98,8 @@ def test_missing_keypoints_are_left_out():
     json.loads(result.to_json())  # no NaN
     drawn = result.plot() != result.image
     assert drawn[5, 10].any() and not drawn[:5, :6].any()  # neither at 0, 0 nor at 3, 3
+    result.keypoints.confidence[1, 0] = 1e-6
+    assert result.to_coco()[1]["keypoint_confidence"] == [0.0001, 0.0]  # low is not missing
 
 
 def test_a_saved_picture_is_the_drawn_one(tmp_path):

@@ -157,7 +157,8 @@ def test_numbers_stand_on_a_plate_that_can_be_read():
         drawn = draw_poses(image, points, skeleton=ARM, ids=[111])
         above = drawn[20:44, :60].reshape(-1, 3)
         assert (above == person_colour(111)).all(1).sum() > 60
-        assert (above == text_colour(person_colour(111))).all(1).sum() > 10
+        ink = np.array(text_colour(person_colour(111)))
+        assert (np.abs(above - ink).max(1) < 100).sum() > 10  # thin strokes are antialiased
 
 
 def luminance(colour):
