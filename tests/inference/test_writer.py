@@ -4,15 +4,15 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-from addict import Dict
 
+from datasets.build import build_sets
 from datasets.check import check_file
-from datasets.custom import poses_of
 from datasets.evaluate import keypoint_stats
 from grouppose.errors import InputError
 from grouppose.inference.results import Keypoints, Result
 from grouppose.inference.writer import MP4, WEBM, Annotations, Writer
 from grouppose.skeleton import COCO, Skeleton
+from tests.datasets.sets import settings
 from tests.inference.conftest import noise, write
 
 CORNERS = Skeleton.from_names(["left_a", "right_a", "tail"], [(0, 1), (1, 2)])
@@ -125,9 +125,12 @@ def test_predictions_are_labels(tmp_path):
     facts, findings = check_file(file, tmp_path / "images")
     assert findings == [] and "2 pictures, 3 annotations with 3 keypoints, 2 categories" in facts[0]
     content = json.loads(file.read_text())
-    free = {"num_body_points": 0, "num_classes": 0, "skeleton": None, "categories": []}
-    poses = poses_of(content, Dict(free))
-    assert poses.skeleton == CORNERS and poses.categories == [[3, "cat"], [9, "dog"]]
+    free = {"dataset_file": "custom", "num_body_points": 0, "num_classes": 0}
+    cfg = settings(tmp_path, **free, train_annotations="labels/predictions.json")
+    sets, cfg = build_sets(("train",), cfg)
+    assert len(sets["train"]) == 2 and sets["train"].skeleton == CORNERS
+    assert cfg.categories == [[3, "cat"], [9, "dog"]]
+    assert sets["train"][0][1]["labels"].tolist() == [2, 1]
     stats = keypoint_stats(file, content["annotations"], "coco", skeleton=CORNERS, by_category=True)
     assert stats["AP"] == 1.0
 
