@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from datasets.cleaning import Finding, cleaned, is_number
 from grouppose.errors import InputError, MissingFileError
 from grouppose.skeleton import Skeleton, read_skeleton, shipped, side_spelt_out, skeleton_of
 
@@ -61,7 +62,14 @@ class Annotations:
 
 
 def read_annotations(source: str | Path | Mapping, labelled: bool = True) -> Mapping:
-    """Reads a COCO-format file, or takes its contents, and checks what everything else relies on.
+    """Reads a COCO-format file, or takes its contents: the first of what `read_labels` gives."""
+    return read_labels(source, labelled)[0]
+
+
+def read_labels(
+    source: str | Path | Mapping, labelled: bool = True
+) -> tuple[Mapping, list[Finding]]:
+    """Contents of a COCO-format file as they are meant, with all that everything else relies on.
 
     Checked are the three lists, whole-number ids, that no picture is listed twice and that each
     annotation belongs to a listed picture.
@@ -69,6 +77,9 @@ def read_annotations(source: str | Path | Mapping, labelled: bool = True) -> Map
     Args:
         source: path or contents.
         labelled: False for a file that lists pictures alone; "annotations" may then be missing.
+
+    Returns:
+        The contents, and what `datasets.cleaning` read otherwise than it stands there.
     """
     contents, name = (source, "annotations") if isinstance(source, Mapping) else read_json(source)
     if not isinstance(contents, Mapping):
@@ -79,6 +90,22 @@ def read_annotations(source: str | Path | Mapping, labelled: bool = True) -> Map
         if not isinstance(contents.get(key), list):
             found = "no" if key not in contents else f"a {type(contents[key]).__name__} as"
             raise InputError(f"{name} has {found} '{key}'; {FORMAT}; is it a keypoint file?")
+        for index, entry in enumerate(contents[key]):
+            if not isinstance(entry, Mapping):
+                raise InputError(
+                    f"{name}: {key}[{index}] is a {type(entry).__name__}, expected an object with "
+                    "'id'"
+                )
+    try:
+        contents, findings = cleaned(contents)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
+    _check_ids(contents, name)
+    return contents, findings
+
+
+def _check_ids(contents: Mapping, name: str) -> None:
+    for key in ("images", "annotations", "categories"):
         for index, entry in enumerate(contents[key]):
             _require_id(entry, "id", f"{name}: {key}[{index}]")
     images = set()
@@ -93,25 +120,23 @@ def read_annotations(source: str | Path | Mapping, labelled: bool = True) -> Map
                 f"{name}: annotation {entry['id']} belongs to image {entry['image_id']}, "
                 "which 'images' does not list; add the image or remove the annotation"
             )
-    return contents
 
 
 def read_json(path: str | Path) -> tuple[object, str]:
     """The contents of an annotation file, and its name for error messages."""
     try:
-        with open(path, encoding="utf-8") as file:
-            return json.load(file), str(path)
-    except (FileNotFoundError, IsADirectoryError) as error:
+        return json.loads(Path(path).read_bytes()), str(path)  # any UTF, with its mark or without
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
         raise MissingFileError(
             f"no annotation file {path}; check the folder of the data set (--coco_path)"
         ) from error
-    except ValueError as error:  # not JSON, or not text
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); check its rights") from error
+    except (ValueError, RecursionError) as error:  # not JSON, or not text
         raise InputError(f"{path} is not JSON ({error}); {FORMAT}") from error
 
 
-def _require_id(entry: object, key: str, name: str) -> None:
-    if not isinstance(entry, Mapping):
-        raise InputError(f"{name} is a {type(entry).__name__}, expected an object with '{key}'")
+def _require_id(entry: Mapping, key: str, name: str) -> None:
     if key not in entry:
         raise InputError(f"{name} has no '{key}'; give it a whole number")
     if type(entry[key]) is not int or not -(2**63) <= entry[key] < 2**63:
@@ -183,7 +208,11 @@ def with_keypoints(contents: Mapping) -> list[Mapping]:
 
 
 def flat_annotations(
-    contents: Mapping, num_keypoints: int, box_area: bool, category_ids: Sequence[int] = ()
+    contents: Mapping,
+    num_keypoints: int,
+    box_area: bool,
+    category_ids: Sequence[int] = (),
+    order: Sequence[int] = (),
 ) -> Annotations:
     """Keeps of checked contents all pictures and the people that training may use.
 
@@ -195,6 +224,7 @@ def flat_annotations(
         box_area: take width x height of the box as a person's area, as for CrowdPose; otherwise
             the annotation's own (segmentation) area, where it has one.
         category_ids: a class each, 1, 2, ...; (): everybody is of class 1.
+        order: the place in the file's lists of each of the K keypoints; (): the same.
 
     Raises:
         InputError: for an annotation of a category that is not among these.
@@ -203,6 +233,8 @@ def flat_annotations(
     entries = with_keypoints(contents)
     labels = np.array([_label(entry, category_ids) for entry in entries], dtype=np.int64)
     keypoints = keypoint_array(entries, num_keypoints)
+    if order:
+        keypoints = keypoints[:, list(order)]
     boxes = box_array(entries)
     area = boxes[:, 2] * boxes[:, 3]
     if not box_area:
@@ -214,7 +246,7 @@ def flat_annotations(
     kept = kept[np.argsort(rows[kept], kind="stable")]
     return Annotations(
         np.array([entry["id"] for entry in images], dtype=np.int64),
-        np.array([_file_name(entry) for entry in images], dtype=np.bytes_),
+        file_names(contents),
         np.array([_stated_size(entry) for entry in images], dtype=np.int64).reshape(-1, 2),
         np.searchsorted(rows[kept], np.arange(len(images) + 1)),
         keypoints[kept].astype(np.float32),
@@ -233,6 +265,11 @@ def _label(entry: Mapping, category_ids: Sequence[int]) -> int:
             f"of {', '.join(map(str, category_ids))}, which the model's classes are"
         )
     return 1 + category_ids.index(entry["category_id"])
+
+
+def file_names(contents: Mapping) -> np.ndarray:
+    """(I,) UTF-8 bytes."""
+    return np.array([_file_name(entry) for entry in contents["images"]], dtype=np.bytes_)
 
 
 def _file_name(entry: Mapping) -> bytes:
@@ -293,29 +330,58 @@ def named_skeleton(
     Returns:
         None if no category names K keypoints.
     """
-    named = [
-        category
-        for category in contents["categories"]
-        if isinstance(category.get("keypoints"), list)
-        and len(category["keypoints"]) == num_keypoints
-    ]
+    named = naming_categories(contents, num_keypoints)
     if not named:
         return None, "nowhere"
-    names = [str(name) for name in named[0]["keypoints"]]
+    names = keypoint_names(named[0])
     limbs = next(filter(None, (_limbs(category.get("skeleton")) for category in named)), [])
     base = 0 if any(0 in limb for limb in limbs) else 1
     limbs = [(a - base, b - base) for a, b in limbs if base <= min(a, b)]
     limbs = [limb for limb in limbs if max(limb) < num_keypoints]
     if named[0].get("sigmas"):
-        return Skeleton.from_names(names, limbs, named[0]["sigmas"]), "the annotation file"
+        return Skeleton.from_names(names, limbs, _sigmas(named[0])), "the annotation file"
     for name in shipped():
         known = read_skeleton(name)
-        if _comparable(known.names) == _comparable(names):
+        if comparable(known.names) == comparable(names):
             return known, f"the skeleton {name}"
     return Skeleton.from_names(names, limbs, sigmas), "nowhere"
 
 
-def _comparable(names: Sequence[str]) -> list[str]:
+def naming_categories(contents: Mapping, num_keypoints: int) -> list[Mapping]:
+    """The categories that list so many keypoints by name."""
+    return [
+        category
+        for category in contents["categories"]
+        if isinstance(category.get("keypoints"), list)
+        and len(category["keypoints"]) == num_keypoints
+    ]
+
+
+def keypoint_names(category: Mapping) -> list[str]:
+    """Its keypoints; refuses a name that stands there twice."""
+    names = [str(name) for name in category["keypoints"]]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise InputError(
+            f"category {category.get('name')!r} lists {twice[0]!r} twice in 'keypoints'; give each "
+            "keypoint its own name"
+        )
+    return names
+
+
+def _sigmas(category: Mapping) -> list[float]:
+    sigmas, count = category["sigmas"], len(category["keypoints"])
+    right = isinstance(sigmas, list) and all(is_number(s) and s > 0 for s in sigmas)
+    if not right or len(sigmas) != count:
+        raise InputError(
+            f"category {category.get('name')!r} has 'sigmas' {str(sigmas)[:80]}, expected {count} "
+            "numbers above 0, one a keypoint; correct them or leave them out"
+        )
+    return sigmas
+
+
+def comparable(names: Sequence[str]) -> list[str]:
+    """Names as they are compared, however a tool spells them."""
     return [side_spelt_out(name).removeprefix("top_") for name in names]  # CrowdPose says "head"
 
 

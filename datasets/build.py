@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +13,27 @@ from torch import Tensor
 
 from datasets.annotations import (
     Annotations,
+    file_names,
     flat_annotations,
     part_of,
-    read_annotations,
+    read_labels,
     skeleton_in,
 )
+from datasets.cleaning import SHOWN
 from datasets.custom import GIVEN, Poses, completed, poses_of
 from datasets.keypoints import KeypointDataset
 from datasets.labelled import Labelled
-from datasets.places import CUSTOM, UNSCORED, find_images, known_layout, place_of, read_list, stem
+from datasets.lists import listed_rows, read_list
+from datasets.naming import check_count, keypoint_order, names_in, reordered
+from datasets.places import (
+    CUSTOM,
+    UNSCORED,
+    any_picture,
+    find_images,
+    known_layout,
+    located,
+    place_of,
+)
 from datasets.transforms import Sizes
 from datasets.validation import report_problems
 from grouppose.batch import batch_images
@@ -43,15 +56,16 @@ def build_sets(splits: Sequence[str], cfg: Dict) -> tuple[dict[str, KeypointData
         The sets by split; the settings with num_body_points, num_classes, skeleton and categories
         of the data, as checkpoints keep them.
     """
-    sets = {}
+    sets, like = {}, None
     for split in splits:
-        sets[split] = build_dataset(split, cfg)
+        sets[split] = build_dataset(split, cfg, like)
+        like = sets[split].poses
         cfg = type(cfg)({**cfg, **sets[split].network_settings()})
     cfg.freeze()
     return sets, cfg
 
 
-def build_dataset(split: str, cfg: Mapping) -> KeypointDataset:
+def build_dataset(split: str, cfg: Mapping, like: Poses | None = None) -> KeypointDataset:
     """The training or evaluation set that the settings name.
 
     Training leaves out pictures without a labelled person. With `subset` = n > 0, both splits hold
@@ -64,6 +78,7 @@ def build_dataset(split: str, cfg: Mapping) -> KeypointDataset:
             data_aug_scales2_resize, data_aug_scales2_crop, data_aug_scale_overlap and what
             `place_of` reads; for "synthetic" also synthetic_train, synthetic_val, synthetic_seed
             and synthetic_size.
+        like: what the training set has: this one is read with its keypoints and classes.
     """
     if cfg.exif not in EXIF:
         raise InputError(f"exif is {cfg.exif!r}; {nearest(cfg.exif, EXIF)}")
@@ -81,24 +96,20 @@ def build_dataset(split: str, cfg: Mapping) -> KeypointDataset:
     folder = _folder(cfg)
     source = "train" if cfg.subset else split
     place = place_of(source, cfg, layout)
-    contents = read_annotations(place.annotations, labelled=place.protocol != UNSCORED)
-    poses = poses_of(contents, cfg) if custom else _published_poses(contents, cfg)
-    if custom:
-        contents = completed(contents)
+    contents, findings = read_labels(place.annotations, labelled=place.protocol != UNSCORED)
+    if source != "train" and like is None and cfg.skeleton is None and cfg.num_body_points:
+        cfg = with_published_order(contents, cfg)  # of weights that keep no names
+    contents, poses, data = labels_of(contents, cfg, place.protocol, like)
     images = place.images
     if custom and not cfg[f"{source}_images"] and contents["images"]:
-        images = find_images(folder, source, str(contents["images"][0].get("file_name")))
-    report_problems(place.annotations, images, contents)
-    data = flat_annotations(
-        contents,
-        poses.skeleton.num_keypoints,
-        place.protocol == "crowdpose",
-        [number for number, _ in poses.categories],
-    )
+        images = find_images(folder, source, any_picture(contents), place.annotations)
+    contents, moved = located(contents, images)
+    data = replace(data, file_names=file_names(contents))
+    report_problems(place.annotations, images, contents, [*findings, *moved])
     if place.listed:
         data = _listed(data, place.listed)
     if source == "train":
-        data = _with_people(data, cfg.subset, place.annotations)
+        data = with_people(data, cfg.subset, place.annotations, contents)
     elif not len(data.image_ids):
         raise InputError(
             f"{place.annotations} lists no pictures; expected at least one to evaluate on"
@@ -130,28 +141,88 @@ def _mirrors(wanted: bool | str, skeleton: Skeleton) -> bool:
     return chosen
 
 
-def _published_poses(contents: Mapping, cfg: Mapping) -> Poses:
-    """A person of one class, whose skeleton goes by the file's names, unless one is set."""
-    if cfg.skeleton is None:
-        skeleton, source = skeleton_in(contents, cfg.num_body_points), "the published ones"
+def labels_of(
+    contents: Mapping, cfg: Mapping, protocol: str, like: Poses | None = None
+) -> tuple[Mapping, Poses, Annotations]:
+    """The contents of a label file as training and evaluation use them.
+
+    Args:
+        contents: from `read_labels`.
+        cfg: dataset_file, num_body_points, num_classes, skeleton, categories.
+        protocol: of the set.
+        like: as for `build_dataset`.
+
+    Returns:
+        Contents in which everybody has a box and an area if any keypoints will do; what is on the
+        pictures; the same as arrays.
+
+    Raises:
+        InputError: names what a run could not go on with.
+    """
+    custom = cfg.dataset_file == CUSTOM
+    if custom or len(cfg.categories) > 1:
+        poses = poses_of(contents, cfg, like)
     else:
-        skeleton, source = skeleton_of(cfg.num_body_points, cfg.skeleton), GIVEN
-    return Poses(skeleton, [], cfg.num_classes, source)
+        poses = _published_poses(contents, cfg, like)
+    if custom:
+        contents = completed(contents)
+    data = flat_annotations(
+        contents,
+        poses.skeleton.num_keypoints,
+        protocol == "crowdpose",
+        poses.file_ids if poses.categories else (),
+        poses.order,
+    )
+    return contents, poses, data
+
+
+def with_published_order(contents: Mapping, cfg: Mapping) -> Mapping:
+    """Settings with the published skeleton if the file lists its keypoints in another order."""
+    skeleton = reordered(contents, cfg.num_body_points)
+    return cfg if skeleton is None else type(cfg)({**cfg, "skeleton": skeleton.to_dict()})
+
+
+def _published_poses(contents: Mapping, cfg: Mapping, like: Poses | None) -> Poses:
+    """A person of one class, whose skeleton goes by the file's names, unless one is set."""
+    count, given = cfg.num_body_points, cfg.skeleton
+    if like is not None:
+        skeleton, source = like.skeleton, like.sigmas_from
+    elif given is None:
+        skeleton = reordered(contents, count) or skeleton_in(contents, count)
+        source = "the published ones"
+    else:
+        skeleton, source = skeleton_of(count, given), GIVEN
+    if isinstance(given, Mapping):
+        check_count(contents, skeleton.names)
+    chosen = given is not None and not isinstance(given, Mapping)
+    order = keypoint_order(contents, skeleton, like.training_names if like else (), chosen)
+    ids = [c["id"] for c in contents["categories"] if c.get("keypoints")]
+    names = names_in(contents, count)
+    ids = tuple(ids) if len(ids) == 1 else ()
+    return Poses(skeleton, [], cfg.num_classes, source, order, ids, names)
 
 
 def _listed(data: Annotations, path: Path) -> Annotations:
     """The pictures that a list names."""
     names = read_list(path)
-    kept = [i for i, name in enumerate(data.file_names) if stem(name.decode()) in names]
-    if not kept:
+    file_names = [name.decode() for name in data.file_names]
+    rows, unknown = listed_rows(names, file_names, data.image_ids)
+    if not rows:
         raise InputError(
             f"{path} names {len(names)} pictures, none of which is annotated; expected file names "
             "or ids of this set"
         )
-    return data.take(np.array(kept))
+    if unknown:
+        logger.warning(
+            f"{path}: {len(unknown)} of {len(names)} pictures are not annotated: "
+            + ", ".join(unknown[:SHOWN])
+        )
+    return data.take(np.array(rows))
 
 
-def _with_people(data: Annotations, subset: int, annotation_file: Path) -> Annotations:
+def with_people(
+    data: Annotations, subset: int, annotation_file: Path, contents: Mapping
+) -> Annotations:
     """Pictures with a labelled person; the first `subset` of them unless it is 0."""
     rows = np.flatnonzero(np.diff(data.first))
     if not 0 <= subset <= len(rows):
@@ -160,9 +231,11 @@ def _with_people(data: Annotations, subset: int, annotation_file: Path) -> Annot
             f"people; choose 1 to {len(rows)}, or 0 for all"
         )
     if not len(rows):
+        crowds = sum(bool(entry.get("iscrowd")) for entry in contents["annotations"])
         raise InputError(
             f"no picture in {annotation_file} has a person with labelled keypoints; "
             "expected at least one to train on"
+            + (f" ({crowds} of the annotations have iscrowd 1: those are crowds)" * bool(crowds))
         )
     return data.take(rows[:subset] if subset else rows)
 

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from datasets.annotations import named_skeleton, with_keypoints
+from datasets.annotations import keypoint_names, named_skeleton, with_keypoints
+from datasets.cleaning import is_number
+from datasets.naming import (
+    check_classes,
+    class_ids,
+    in_file_order,
+    inverse,
+    keypoint_order,
+    lacking,
+    names_in,
+)
 from grouppose.errors import InputError
 from grouppose.keypoints import BOX_SHARE
 from grouppose.skeleton import DEFAULT_SIGMA, Skeleton, read_skeleton, skeleton_of
@@ -24,12 +34,34 @@ class Poses:
         categories: [id, name] of the classes 1, 2, ...; []: one class, whatever the category.
         num_classes: theirs and class 0, which stands for nothing.
         sigmas_from: where its sigmas were found, for the log.
+        order: the place of each keypoint in the lists of this set's file; (): the same.
+        file_ids: the id of each class in the file; (): it does not tell them apart.
+        file_names: what the file calls its keypoints; (): nothing.
     """
 
     skeleton: Skeleton
     categories: list[list]
     num_classes: int
     sigmas_from: str
+    order: tuple[int, ...] = ()
+    file_ids: tuple[int, ...] = ()
+    file_names: tuple[str, ...] = ()
+
+    @property
+    def file_skeleton(self) -> Skeleton:
+        """In the order of the file, which results and scores go by."""
+        return in_file_order(self.skeleton, self.order) if self.order else self.skeleton
+
+    @property
+    def file_order(self) -> tuple[int, ...]:
+        """The keypoint at each place of the file's lists; (): the same."""
+        return inverse(self.order)
+
+    @property
+    def training_names(self) -> tuple[str, ...]:
+        """What this set's file calls the keypoints, in the order of the skeleton."""
+        names = self.file_names
+        return tuple(names[place] for place in self.order) if names and self.order else names
 
     def __str__(self) -> str:
         skeleton = self.skeleton
@@ -41,7 +73,7 @@ class Poses:
         )
 
 
-def poses_of(contents: Mapping, cfg: Mapping) -> Poses:
+def poses_of(contents: Mapping, cfg: Mapping, like: Poses | None = None) -> Poses:
     """What a file of any keypoints has, checked against the settings.
 
     Args:
@@ -49,10 +81,11 @@ def poses_of(contents: Mapping, cfg: Mapping) -> Poses:
         cfg: skeleton (None: the file's) and categories ([]: the file's); num_body_points and
             num_classes, which are 0 where the file decides. num_classes = 2 makes one class of all
             categories.
+        like: of the training set, with whose keypoints and classes this one is read.
 
     Raises:
-        InputError: the file has another number of keypoints than the settings or the skeleton, or
-            categories of different keypoints.
+        InputError: the file has other keypoints or classes than the settings, the skeleton or the
+            training set, or categories of different keypoints.
     """
     found = keypoint_categories(contents)
     num_keypoints = len(found[0]["keypoints"]) if found else _usual_length(contents)
@@ -60,28 +93,53 @@ def poses_of(contents: Mapping, cfg: Mapping) -> Poses:
         raise InputError(
             f"the annotations have {num_keypoints} keypoints, num_body_points is "
             f"{cfg.num_body_points}; leave it out, or give the files that belong to the checkpoint"
+            + _unknown(names_in(contents, num_keypoints), cfg.skeleton)
         )
-    if cfg.skeleton is not None:
-        skeleton = read_skeleton(cfg.skeleton)
-        if skeleton.num_keypoints != num_keypoints:
-            raise InputError(
-                f"the skeleton has {skeleton.num_keypoints} keypoints, the annotations have "
-                f"{num_keypoints}; give the one that belongs to them, or leave skeleton out"
-            )
-        source = GIVEN
+    chosen = cfg.skeleton is not None and not isinstance(cfg.skeleton, Mapping)
+    if like is not None:
+        skeleton, source = like.skeleton, like.sigmas_from
+    elif cfg.skeleton is not None:
+        skeleton, source = read_skeleton(cfg.skeleton), GIVEN
     else:
         skeleton, source = _skeleton_and_source(contents, num_keypoints)
+    if skeleton.num_keypoints != num_keypoints:
+        raise InputError(
+            f"the skeleton has {skeleton.num_keypoints} keypoints, the annotations have "
+            f"{num_keypoints}; give the one that belongs to them, or leave skeleton out"
+            + _unknown(names_in(contents, num_keypoints), cfg.skeleton)
+        )
+    order = keypoint_order(contents, skeleton, like.training_names if like else (), chosen)
+    categories, file_ids = _classes(contents, found, cfg)
+    num_classes = len(categories) + 1 if categories else cfg.num_classes or 2
+    names = names_in(contents, num_keypoints)
+    return Poses(skeleton, categories, num_classes, source, order, tuple(file_ids), names)
+
+
+def _unknown(names: Sequence[str], skeleton: object) -> str:
+    """The end of a message: a keypoint of the file that a checkpoint's skeleton lacks."""
+    if not names or not isinstance(skeleton, Mapping):
+        return ""
+    return f" (the model lacks {lacking(names, skeleton['names'])!r})"
+
+
+def _classes(
+    contents: Mapping, found: Sequence[Mapping], cfg: Mapping
+) -> tuple[list[list], list[int]]:
+    """[id, name] of the model's classes, and the file's ids of them."""
     categories = [list(entry) for entry in cfg.categories]
     categories = categories or [[entry["id"], str(entry.get("name", ""))] for entry in found]
     if cfg.num_classes == 2 and len(categories) > 1:
-        categories = []
-    elif cfg.num_classes and categories and cfg.num_classes != len(categories) + 1:
+        return [], []
+    if cfg.num_classes and categories and cfg.num_classes != len(categories) + 1:
         raise InputError(
             f"num_classes is {cfg.num_classes}, the annotations have {len(categories)} categories "
             f"with keypoints; leave it out, or set 2 to make one class of them"
         )
-    num_classes = len(categories) + 1 if categories else cfg.num_classes or 2
-    return Poses(skeleton, categories, num_classes, source)
+    if not categories:
+        return [], []
+    ids = class_ids(found or contents["categories"], categories)
+    check_classes(contents, ids, categories)
+    return categories, ids
 
 
 def _skeleton_and_source(contents: Mapping, num_keypoints: int) -> tuple[Skeleton, str]:
@@ -104,6 +162,8 @@ def keypoint_categories(contents: Mapping) -> list[Mapping]:
                 f"categories {found[0].get('name')!r} and {other.get('name')!r} have different "
                 "keypoints; one model has one skeleton: keep the annotations of one of them"
             )
+    for category in found:
+        keypoint_names(category)  # refuses a name that stands there twice
     return found
 
 
@@ -131,13 +191,13 @@ def completed(contents: Mapping) -> Mapping:
 
 
 def _complete(entry: Mapping) -> Mapping:
-    box, points = entry.get("bbox"), entry.get("keypoints")
-    area = entry.get("area")
-    if not isinstance(points, list) or len(points) % 3:
+    box, points, area = entry.get("bbox"), entry.get("keypoints"), entry.get("area")
+    if not isinstance(points, list) or len(points) % 3 or not all(map(is_number, points)):
         return entry  # refused later, with its id
-    if not isinstance(box, list) or len(box) != 4 or not min(box[2:]) > 0:
+    sized = isinstance(box, list) and len(box) == 4 and all(map(is_number, box))
+    if not sized or not min(box[2:]) > 0:
         box = _box_around(points)
-    if isinstance(area, int | float) and area > 0:
+    if is_number(area) and area > 0:
         return {**entry, "bbox": box}
     return {**entry, "bbox": box, "area": BOX_SHARE * box[2] * box[3]}
 

@@ -153,6 +153,7 @@ def to_results(
     image_ids: Sequence[int | Tensor],
     people: Sequence[Mapping],
     category_ids: Sequence[int] = (PERSON,),
+    order: Sequence[int] = (),
 ) -> list[dict]:
     """Predicted people as entries of COCO's results format.
 
@@ -161,6 +162,7 @@ def to_results(
         people: B dicts with scores (n,), labels (n,), keypoints (n, K, 2) in pixels of the
             original picture.
         category_ids: of the labels 1, 2, ...; who has label 0 is nobody and is left out.
+        order: the keypoint at each place of the results; (): the same.
 
     Returns:
         one dict per person; visibility is 1 throughout, nothing predicts it.
@@ -168,6 +170,8 @@ def to_results(
     results = []
     for image_id, found in zip(image_ids, people, strict=True):
         keypoints = found["keypoints"].detach().cpu().double()
+        if order:
+            keypoints = keypoints[:, list(order)]
         keypoints = torch.cat([keypoints, torch.ones_like(keypoints[..., :1])], -1).flatten(1)
         rows = zip(
             found["labels"].tolist(), keypoints.tolist(), found["scores"].tolist(), strict=True

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from datasets.annotations import read_json
+from datasets.cleaning import Finding
 from grouppose.errors import InputError, MissingFileError, nearest
 
+logger = logging.getLogger("grouppose.train.data")
 UNSCORED = "none"  # the protocol of a set whose labels its makers keep
 
 
@@ -77,8 +79,17 @@ LAYOUTS = {
     ),
 }
 CUSTOM = "custom"
-_FOLDERS = ("images/{}2017", "images/{}", "{}2017", "{}", "images", "")  # of a custom split
-_WORDS = {"train": ("train",), "val": ("val", "test")}  # in the name of its annotation file
+_FOLDERS = (
+    "images/{}2017",
+    "images/{}",
+    "{}2017",
+    "{}",
+    "{}/images",
+    "images",
+    "",
+)  # of a custom split
+# In the name of its annotation file, or that of a folder of its own
+_WORDS = {"train": ("train",), "val": ("val", "valid", "validation", "test")}
 
 
 def place_of(split: str, cfg: Mapping, layout: Layout | None = None) -> Place:
@@ -124,61 +135,122 @@ def known_layout(name: str) -> Layout:
 
 
 def find_annotations(folder: Path, split: str) -> Path:
-    """The one JSON file of a custom set, in its folder or in annotations/, that is of this split.
+    """The one JSON file of a custom set that is of this split.
 
-    "train", or "val" or else "test", must stand in its name as a word of its own.
+    In its folder or in annotations/, "train", or "val" or else "test", must stand in its name as a
+    word of its own; or it is the only one in a folder of that name. A single file for everything
+    (CVAT's default) is that of both.
     """
     files = sorted([*folder.glob("*.json"), *folder.glob("annotations/*.json")])
     for word in _WORDS[split]:
         found = [f for f in files if re.search(rf"(?<![a-z]){word}(?![a-z])", f.stem.lower())]
+        found = found or _of_folder(folder / word)
         if len(found) == 1:
             return found[0]
         if found:
             break
+    else:
+        default = [f for f in files if f.stem.lower().endswith("_default")]
+        if len(default) == len(files) == 1:
+            logger.warning(f"{default[0]} is the only annotation file: it is trained and scored on")
+            return default[0]
+    yolo_hint(folder)
     names = ", ".join(str(file.relative_to(folder)) for file in found or files) or "no JSON file"
-    expected = " or ".join(repr(word) for word in _WORDS[split])
+    expected = " or ".join(repr(word) for word in _WORDS[split] if word in ("train", "val", "test"))
     raise MissingFileError(
         f"{folder} has {names}; expected one file with {expected} in its name, there or in "
         f"annotations/; set {split}_annotations=FILE"
     )
 
 
-def find_images(folder: Path, split: str, file_name: str) -> Path:
-    """The folder of a custom split's pictures: the first usual one that holds this picture."""
-    usual = [folder / name.format(word) for word in _WORDS[split] for name in _FOLDERS]
+def _of_folder(folder: Path) -> list[Path]:
+    """The annotation files of a split that has a folder of its own, as Roboflow writes it."""
+    exact = sorted(folder.glob("_annotations*.json"))
+    return exact or sorted([*folder.glob("*.json"), *folder.glob("annotations/*.json")])
+
+
+def find_images(folder: Path, split: str, file_name: str, annotations: Path | None = None) -> Path:
+    """The folder of a custom split's pictures: the first usual one that holds this picture.
+
+    Args:
+        folder: of the set.
+        split: "train" or "val".
+        file_name: of a picture, as the annotations have it.
+        annotations: their file; pictures may lie beside it.
+    """
+    words = [spelt for word in _WORDS[split] for spelt in (word, word.capitalize())]
+    usual = [folder / name.format(word) for word in words for name in _FOLDERS]
+    usual += [folder / name for name in ("images/default", "default")]
+    beside = annotations.parent if annotations else folder
+    near = [beside, beside / "images", beside.parent / "images", beside.parent / "images/default"]
+    usual = near + usual if beside not in (folder, folder / "annotations") else usual + near
+    if Path(file_name).is_absolute() and Path(file_name).is_file():
+        return next((place for place in usual if place.is_dir()), folder)
     for place in usual:
-        if (place / file_name).is_file():
+        if place_in(place, file_name):
             return place
-    tried = ", ".join(dict.fromkeys(str(place.relative_to(folder)) for place in usual))
+    inside = [place.relative_to(folder) for place in usual if place.is_relative_to(folder)]
+    tried = ", ".join(dict.fromkeys(map(str, inside)))
     raise MissingFileError(
         f"no picture {file_name} in {folder} or its {tried}; complete it or set {split}_images=DIR"
     )
 
 
-def read_list(path: Path) -> set[str]:
-    """The pictures that a list names, as `stem` gives them.
+def yolo_hint(folder: Path) -> None:
+    """Says what to do with a folder in YOLO's format."""
+    for file in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]):
+        if "kpt_shape" in file.read_text(encoding="utf-8", errors="replace"):
+            raise InputError(
+                f"{folder} is in YOLO's format ({file.name}), expected COCO's; convert it: "
+                f"python -m datasets.convert {file} OUT, then --coco_path OUT"
+            )
+
+
+def any_picture(contents: Mapping) -> str:
+    """A file name by which the folder of the pictures is found; one below it if there is any."""
+    names = [str(entry.get("file_name")) for entry in contents["images"]]
+    return next((name for name in names if not _foreign(name)), names[0] if names else "")
+
+
+def located(contents: Mapping, images: Path) -> tuple[Mapping, list[Finding]]:
+    """Contents whose absolute and Windows file names are those under which the pictures are found.
 
     Args:
-        path: a text file with a file name or COCO id per line, or a COCO-format file, whose
-            images count.
+        contents: from `read_labels`.
+        images: folder of the pictures.
     """
-    try:
-        if path.suffix == ".json":
-            content, _ = read_json(path)
-            images = content.get("images") if isinstance(content, Mapping) else None
-            if not isinstance(images, list):
-                raise InputError(f"{path} has no 'images'; expected a COCO-format file")
-            names = [str(entry.get("file_name", "")) for entry in images]
-        else:
-            names = path.read_text(encoding="utf-8").split()
-    except FileNotFoundError as error:
-        raise MissingFileError(
-            f"no list of pictures {path}; complete it or set train_list"
-        ) from error
-    return {stem(name) for name in names}
+    moved, entries = [], []
+    for entry in contents["images"]:
+        name = entry.get("file_name")
+        found = place_in(images, name) if isinstance(name, str) and _foreign(name) else None
+        if found is not None and found != name:
+            moved.append(entry["id"])
+            entry = {**entry, "file_name": found}
+        entries.append(entry)
+    finding = Finding(
+        "pictures have a 'file_name' of another machine or system; found by its end in the folder "
+        "of the pictures",
+        moved,
+        serious=False,
+        warned=True,
+    )
+    return ({**contents, "images": entries}, [finding]) if moved else (contents, [])
 
 
-def stem(file_name: str) -> str:
-    """A file name without folder and ending; a number has 12 digits, as in COCO's names."""
-    name = Path(file_name).stem
-    return name.zfill(12) if name.isdigit() else name
+def _foreign(name: str) -> bool:
+    return "\\" in name or name.startswith("/")
+
+
+def place_in(folder: Path, file_name: str) -> str | None:
+    """The name, below a folder, of the file that is meant; None if there is none.
+
+    An absolute name counts where its file exists; else, as for a name with a drive, the longest
+    end of it that the folder holds.
+    """
+    if (folder / file_name).is_file():
+        return file_name
+    if not _foreign(file_name):
+        return None
+    parts = [part for part in re.split(r"[\\/]+", file_name) if part]
+    ends = ("/".join(parts[start:]) for start in range(len(parts)))
+    return next((end for end in ends if (folder / end).is_file()), None)

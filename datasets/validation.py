@@ -7,25 +7,29 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from datasets.cleaning import Finding
 from grouppose.errors import InputError
 from grouppose.files import write_whole
 
 logger = logging.getLogger("grouppose.train.data")
-VERSION = 2  # of the checks
+VERSION = 3  # of the checks
 SHOWN = 5  # ids of a problem on the console
 
 
-def report_problems(annotations: Path, images: Path, contents: Mapping) -> None:
+def report_problems(
+    annotations: Path, images: Path, contents: Mapping, corrected: Sequence[Finding] = ()
+) -> None:
     """Warns of everything that training or evaluation would trip over, with the ids.
 
     Args:
         annotations: the file.
         images: folder of its pictures.
-        contents: of the file, from `read_annotations`.
+        contents: of the file, from `read_labels`.
+        corrected: what `read_labels` found.
     """
     cache = cache_file(annotations, images)
     problems = _read(cache)
@@ -35,7 +39,7 @@ def report_problems(annotations: Path, images: Path, contents: Mapping) -> None:
         _, findings = examine(contents, images)
         problems = [{"text": f.text, "ids": f.ids} for f in findings if f.serious or f.warned]
         _write(cache, problems)
-    for problem in problems:
+    for problem in [{"text": f.text, "ids": f.ids} for f in corrected] + problems:
         ids = problem["ids"]
         shown = ", ".join(map(str, ids[:SHOWN])) + (", ..." if len(ids) > SHOWN else "")
         logger.warning(f"{annotations.name}: {len(ids)} {problem['text']}: {shown}")

@@ -214,7 +214,7 @@ def read_skeleton(source: str | Path | Mapping[str, Any]) -> Skeleton:
 
 def _from_file(path: Path) -> Skeleton:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_bytes())  # any UTF, with its mark or without
     except ValueError as error:
         raise InputError(f"{path} is not JSON ({error}); see grouppose/skeleton.py") from error
     return Skeleton.from_dict(content, str(path))

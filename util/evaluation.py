@@ -131,13 +131,13 @@ def score(
     dataset: KeypointDataset, found: Found, evaluator: str = "faster"
 ) -> tuple[dict[str, float], list[dict]]:
     """Statistics, empty where the labels are not public, and results in COCO's format."""
-    categories = [number for number, _ in dataset.poses.categories]
-    results = to_results(*found, categories or [PERSON])
+    poses = dataset.poses
+    results = to_results(*found, poses.file_ids or [PERSON], poses.file_order)
     if dataset.protocol == UNSCORED:
         return {}, results
-    labels, skeleton = dataset.annotation_file, dataset.skeleton
+    labels, skeleton = dataset.annotation_file, poses.file_skeleton
     stats = keypoint_stats(
-        labels, results, dataset.protocol, evaluator, skeleton, by_category=bool(categories)
+        labels, results, dataset.protocol, evaluator, skeleton, by_category=bool(poses.categories)
     )
     return {**stats, "swap_rate": swap_rate(labels, results, skeleton)}, results
 
@@ -178,7 +178,7 @@ def report(
             results,
             samples,
             dataset.protocol,
-            dataset.skeleton,
+            dataset.poses.file_skeleton,
             categories,
         )
         for name, (low, high) in intervals.items():
@@ -186,12 +186,13 @@ def report(
             write(f"{name} {100 * stats[name]:.1f}, 95 % interval {ends}\n")
         write(f"(bootstrap over pictures, {samples} samples)\n")
     write(f"left-right swaps among matched people: {100 * swaps:.1f} %\n")
-    errors = keypoint_errors(dataset.annotation_file, results, dataset.skeleton)
-    write(format_errors(errors, dataset.skeleton) + "\n")
+    skeleton = dataset.poses.file_skeleton
+    errors = keypoint_errors(dataset.annotation_file, results, skeleton)
+    write(format_errors(errors, skeleton) + "\n")
     if folder is None:
         return
     write_text(folder / "results.json", json.dumps(results))
-    save_errors(folder / "errors.png", errors, dataset.skeleton)
+    save_errors(folder / "errors.png", errors, skeleton)
     if pictures > 0:
         save_prediction_grid(
             folder / "predictions.png",
@@ -276,7 +277,8 @@ def _examples(
     features = torch.cat([network.features(p) for p in people])
     persons = [{**p, "labels": torch.ones_like(p["labels"])} for p in people]
     contents = read_annotations(dataset.annotation_file)
-    found = matching(contents, to_results(image_ids, persons), dataset.skeleton, 0.0)
+    results = to_results(image_ids, persons, order=dataset.poses.file_order)
+    found = matching(contents, results, dataset.poses.file_skeleton, 0.0)
     target = torch.zeros(len(features))
     target[found.source[found.rows]] = torch.from_numpy(found.similarity).float()
     return features, target

@@ -3,7 +3,8 @@ import json
 import pytest
 
 from datasets.build import build_dataset
-from datasets.places import UNSCORED, read_list
+from datasets.lists import read_list
+from datasets.places import UNSCORED
 from grouppose.errors import InputError, MissingFileError
 from tests.datasets.sets import contents, person, settings, write_set
 

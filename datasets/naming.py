@@ -1,0 +1,150 @@
+"""Keypoints and classes of a file matched with a model's by their names.
+
+Files list the same keypoints in different orders and the same classes under different ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from datasets.annotations import comparable, naming_categories, skeleton_in
+from grouppose.errors import InputError
+from grouppose.skeleton import Skeleton, skeleton_of
+
+
+def names_in(contents: Mapping, num_keypoints: int) -> tuple[str, ...]:
+    """What a file calls its keypoints; () where no category names so many."""
+    named = naming_categories(contents, num_keypoints)
+    return tuple(map(str, named[0]["keypoints"])) if named else ()
+
+
+def places(wanted: Sequence[str], listed: Sequence[str]) -> tuple[int, ...] | None:
+    """Where each wanted name stands in a list of the same names; None where they are others."""
+    if list(wanted) == list(listed):
+        return tuple(range(len(wanted)))
+    wanted, listed = comparable(wanted), comparable(listed)
+    if len(set(wanted)) < len(wanted) or sorted(wanted) != sorted(listed):
+        return None
+    return tuple(map(listed.index, wanted))
+
+
+def keypoint_order(
+    contents: Mapping, skeleton: Skeleton, like: Sequence[str] = (), chosen: bool = False
+) -> tuple[int, ...]:
+    """The place in a file's lists of each keypoint of a skeleton.
+
+    Args:
+        contents: of the file, which names as many keypoints, or none.
+        skeleton: of the model.
+        like: what the training file calls the skeleton's keypoints; (): not known.
+        chosen: a setting gave the skeleton, whatever the file calls its keypoints.
+
+    Raises:
+        InputError: the file names a keypoint that the skeleton lacks.
+    """
+    count = skeleton.num_keypoints
+    same = tuple(range(count))
+    names = names_in(contents, count)
+    if not names:
+        return same
+    for known in (like, skeleton.names):
+        order = places(known, names)
+        if order is not None:
+            return order
+    unnamed = skeleton.names == tuple(f"keypoint_{i}" for i in range(count))
+    if unnamed or (chosen and not like):
+        return same
+    if not like and skeleton_in(contents, count).names == skeleton.names:
+        return same  # names without sides, for which the published skeleton stands
+    raise InputError(
+        f"the annotations have the keypoint {lacking(names, like or skeleton.names)!r}, which the "
+        f"model lacks; it has {', '.join(like or skeleton.names)}: give files of these, or set "
+        "skeleton=FILE if the order is the same and only the names differ"
+    )
+
+
+def check_count(contents: Mapping, names: Sequence[str]) -> None:
+    """Refuses a file whose categories all name another number of keypoints than a model has."""
+    listed = [
+        c["keypoints"] for c in contents["categories"] if isinstance(c.get("keypoints"), list)
+    ]
+    listed = [keypoints for keypoints in listed if keypoints]
+    if listed and all(len(keypoints) != len(names) for keypoints in listed):
+        raise InputError(
+            f"the annotations have {len(listed[0])} keypoints, the model {len(names)}: of them, "
+            f"only the annotations have {lacking(list(map(str, listed[0])), names)!r}; give files "
+            "of the model's keypoints"
+        )
+
+
+def lacking(names: Sequence[str], known: Sequence[str]) -> str:
+    """The first name that is not known; else the first that stands there twice."""
+    spelt = comparable(known)
+    others = [name for name in names if comparable([name])[0] not in spelt]
+    twice = [name for name in names if list(names).count(name) > 1]
+    return [*others, *twice, *names][0]
+
+
+def reordered(contents: Mapping, num_keypoints: int) -> Skeleton | None:
+    """The published skeleton of that size if a file lists its keypoints in another order."""
+    published = skeleton_of(num_keypoints)
+    order = places(published.names, names_in(contents, num_keypoints))
+    return published if order not in (None, tuple(range(num_keypoints))) else None
+
+
+def in_file_order(skeleton: Skeleton, order: Sequence[int]) -> Skeleton:
+    """The skeleton with each keypoint k at place order[k]."""
+    back = inverse(order)
+    return Skeleton(
+        tuple(skeleton.names[k] for k in back),
+        tuple((order[a], order[b]) for a, b in skeleton.flip_pairs),
+        tuple(skeleton.sigmas[k] for k in back),
+        tuple((order[a], order[b]) for a, b in skeleton.limbs),
+    )
+
+
+def inverse(order: Sequence[int]) -> tuple[int, ...]:
+    """The keypoint at each place."""
+    return tuple(map(list(order).index, range(len(order))))
+
+
+def class_ids(listed: Sequence[Mapping], classes: Sequence[Sequence]) -> list[int]:
+    """The id that a file gives each class of a model: by name where names tell them apart.
+
+    A class that the file lacks keeps its own id, or gets a new one where that is another's.
+
+    Args:
+        listed: the file's categories.
+        classes: [id, name] of the model's.
+    """
+    ids = {_spelt(entry.get("name", "")): entry["id"] for entry in listed}
+    names = [_spelt(name) for _, name in classes]
+    if "" in (*ids, *names) or len(ids) < len(listed) or len(set(names)) < len(names):
+        return [number for number, _ in classes]
+    taken = {entry["id"] for entry in listed}
+    found = []
+    for (number, _), name in zip(classes, names, strict=True):
+        if name not in ids:
+            ids[name] = number if number not in taken else max(taken) + 1
+            taken.add(ids[name])
+        found.append(ids[name])
+    return found
+
+
+def _spelt(name: object) -> str:
+    return str(name).strip().casefold()
+
+
+def check_classes(contents: Mapping, ids: Sequence[int], classes: Sequence[Sequence]) -> None:
+    """Refuses an annotation with keypoints of a class that the model lacks."""
+    names = {entry["id"]: entry.get("name", "") for entry in contents["categories"]}
+    for entry in contents["annotations"]:
+        category = entry.get("category_id")
+        if "keypoints" in entry and category not in ids:
+            raise InputError(
+                f"annotation {entry['id']} has category_id {category}, expected one of "
+                f"{', '.join(map(str, ids))}"
+                + (f": the model has no {names[category]!r}" if names.get(category) else "")
+                + f", only {', '.join(repr(name) for _, name in classes)}; leave such annotations "
+                "out, or set categories=[] to go by the file's own classes"
+            )
