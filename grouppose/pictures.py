@@ -210,3 +210,32 @@ def planar(image: Tensor) -> Tensor:
     planes = np.empty(image.shape, dtype=np.uint8)
     cv2.split(image.permute(1, 2, 0).numpy(), list(planes))
     return torch.from_numpy(planes)
+
+
+def centred_resize(
+    size: tuple[int, int], side: int, scale: float = 1.0
+) -> tuple[tuple[int, int], np.ndarray]:
+    """How bottom-up networks look at a whole picture: resized about its centre, black around it.
+
+    The shorter side becomes `scale` times the base side; the longer one `scale` times what it would
+    be in proportion, in whole pixels, rounded up to a multiple of 64. The surplus is on both sides.
+
+    Args:
+        size: (h, w) of the picture.
+        side: base side in pixels, rounded up to a multiple of 64.
+        scale: of the whole input.
+
+    Returns:
+        (H, W) of the input; (2, 3) float64, from pixels of the picture to pixels of the input:
+        x' = q (x - cx) + W / 2 with cx = w / 2, rounded up; likewise in y.
+    """
+    height, width = size
+    low, high = min(size), max(size)
+    base = -(-side // 64) * 64
+    short = int(base * scale)
+    longer = int((base / low * high + 63) // 64 * 64 * scale)
+    wanted = (short, longer) if height <= width else (longer, short)
+    ratio = short / low
+    shift_x = wanted[1] / 2 - ratio * int(width / 2 + 0.5)
+    shift_y = wanted[0] / 2 - ratio * int(height / 2 + 0.5)
+    return wanted, np.array([[ratio, 0, shift_x], [0, ratio, shift_y]])

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from grouppose.errors import InputError, MissingFileError
-from grouppose.pictures import as_rgb, open_picture, planar, read_picture
+from grouppose.pictures import as_rgb, centred_resize, open_picture, planar, read_picture
 from tests.datasets.sets import picture
 
 ROTATED = 6  # EXIF: shown after a quarter turn clockwise
@@ -174,3 +174,22 @@ def test_heif_without_the_package_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     with pytest.raises(InputError, match="a.heic is HEIF, .* pip install 'grouppose.heif.'"):
         read_picture(tmp_path / "a.heic")
+
+
+def test_centred_resize_by_hand():
+    # the shorter side 480 becomes 512; 640 becomes 682, rounded up to 704
+    size, matrix = centred_resize((480, 640), 512)
+    assert size == (512, 704)
+    ratio = 512 / 480
+    assert matrix[0].tolist() == pytest.approx([ratio, 0, 352 - 320 * ratio])
+    assert matrix[1].tolist() == pytest.approx([0, ratio, 0])
+
+
+def test_centred_resize_of_odd_sides_and_other_scales():
+    # 427 becomes 640 / 2; 641 is 960.7 at 640, whose whole pixels are a multiple of 64 already
+    size, matrix = centred_resize((641, 427), 640, 0.5)
+    assert size == (480, 320)
+    ratio = 320 / 427
+    assert matrix[0].tolist() == pytest.approx([ratio, 0, 160 - 214 * ratio])  # 213.5 rounded up
+    assert matrix[1].tolist() == pytest.approx([0, ratio, 240 - 321 * ratio])
+    assert centred_resize((50, 50), 100)[0] == (128, 128)  # the base side is rounded up, too

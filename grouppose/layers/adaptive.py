@@ -1,0 +1,95 @@
+"""Adaptive convolution: a 3x3 kernel whose taps each place turns and stretches by its own matrix.
+
+From the bottom-up networks of Microsoft (https://arxiv.org/abs/2006.15480 and DEKR,
+https://arxiv.org/abs/2104.02300). Sampling is torchvision's deformable convolution.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+_DY = (-1, -1, -1, 0, 0, 0, 1, 1, 1)
+_DX = (-1, 0, 1, -1, 0, 1, -1, 0, 1)
+
+
+def regular_grid() -> Tensor:
+    """(2, 9) float32: y and x of the taps of a 3x3 kernel, row by row."""
+    return torch.tensor([_DY, _DX], dtype=torch.float32)
+
+
+def tap_offsets(matrices: Tensor, grid: Tensor, translation: Tensor | None = None) -> Tensor:
+    """How far each tap moves from its regular place: A R - R, plus a translation for all taps.
+
+    Args:
+        matrices: (B, 4, h, w), A = ((a, b), (c, d)) of each place, row by row.
+        grid: R, (2, 9) of `regular_grid`.
+        translation: (B, 2, h, w) dy, dx; None: 0.
+
+    Returns:
+        (B, 18, h, w): dy, dx of tap 0, of tap 1, ..., as deformable convolution takes them.
+    """
+    batch, _, height, width = matrices.shape
+    grid = grid.to(matrices.dtype)
+    moved = torch.einsum("birhw,rt->btihw", matrices.view(batch, 2, 2, height, width), grid)
+    offsets = moved - grid.T[:, :, None, None]
+    if translation is not None:
+        offsets = offsets + translation[:, None]
+    return offsets.flatten(1, 2)
+
+
+class DeformableConvolution(nn.Module):
+    """3x3 deformable convolution without bias; below float32 it is computed in float32.
+
+    Args:
+        channels: in and out.
+        dilation: of the regular taps; offsets are not multiplied by it.
+    """
+
+    def __init__(self, channels: int, dilation: int = 1) -> None:
+        super().__init__()
+        self.dilation = dilation
+        self.weight = nn.Parameter(torch.empty(channels, channels, 3, 3))
+        bound = 1 / math.sqrt(9 * channels)
+        nn.init.uniform_(self.weight, -bound, bound)
+
+    def forward(self, x: Tensor, offsets: Tensor) -> Tensor:
+        """x (B, C, h, w), offsets (B, 18, h, w) of `tap_offsets` -> (B, C, h, w)."""
+        from torchvision.ops import deform_conv2d  # slow to import
+
+        kind = torch.promote_types(x.dtype, torch.float32)
+        with torch.autocast(x.device.type, enabled=False):
+            return deform_conv2d(
+                x.to(kind),
+                offsets.to(kind),
+                self.weight.to(kind),
+                padding=self.dilation,
+                dilation=self.dilation,
+            ).to(x.dtype)
+
+
+class AdaptiveBlock(nn.Module):
+    """relu(x + norm(adaptive convolution of x)), each place with its matrix and translation."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("regular_matrix", regular_grid())
+        self.transform_matrix_conv = still(nn.Conv2d(channels, 4, 3, padding=1))
+        self.translation_conv = still(nn.Conv2d(channels, 2, 3, padding=1))
+        self.adapt_conv = DeformableConvolution(channels)
+        self.bn = nn.BatchNorm2d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) -> the same shape."""
+        matrices, translation = self.transform_matrix_conv(x), self.translation_conv(x)
+        offsets = tap_offsets(matrices, self.regular_matrix, translation)
+        return (self.bn(self.adapt_conv(x, offsets)) + x).relu_()
+
+
+def still(convolution: nn.Conv2d) -> nn.Conv2d:
+    """The convolution with weights and biases 0: all taps start at the centre of the kernel."""
+    nn.init.zeros_(convolution.weight)
+    nn.init.zeros_(convolution.bias)
+    return convolution
