@@ -14,7 +14,8 @@ from grouppose.errors import InputError
 
 _QUIT = (ord("q"), 27)  # q and Escape
 _NO_WINDOW = (
-    "there is no display to show pictures on; save them, or work in a notebook or on a screen"
+    "no window opens here: there is no display, or OpenCV is its headless build; save pictures, or "
+    "look at them in a notebook"
 )
 
 
