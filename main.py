@@ -149,16 +149,21 @@ def train_rescore(run: Run) -> None:
 
 def predict(args: argparse.Namespace) -> int:
     """--predict: draws the people of pictures and videos into the folder."""
-    from grouppose.inference.cli import predict_into
+    from grouppose.inference.predicting import Job, predict_into
     from grouppose.inference.predictor import Predictor
-    from util.session import make_folder
+    from grouppose.inference.reading import silence
+    from grouppose.inference.sources import camera_or_path
 
-    predictor = Predictor(
-        args.resume or args.pretrain_model_path,
-        device=args.device or "auto",
-        dtype="bfloat16" if args.amp else "float32",
+    silence()
+    source = camera_or_path(args.predict)
+    return predict_into(
+        Job(source, Path(args.output_dir), flag="--output_dir", json=True),
+        lambda: Predictor(
+            args.resume or args.pretrain_model_path,
+            device=args.device or "auto",
+            dtype="bfloat16" if args.amp else "float32",
+        ),
     )
-    return predict_into(predictor, args.predict, make_folder(args.output_dir), with_json=True)
 
 
 def run_command(args: argparse.Namespace) -> int:

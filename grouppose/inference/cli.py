@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from grouppose.commands import Parser, exit_status
-from grouppose.errors import InputError
-
-if TYPE_CHECKING:  # imported inside functions, so that --help answers at once
-    from grouppose.inference.predictor import Predictor
-
+from grouppose.inference.options import DTYPES, argument
+from grouppose.version import __version__
 
 _WEIGHTS = "checkpoint; without it the demo's, which knows drawn people only"
 
@@ -26,25 +23,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="grouppose", description=__doc__.partition("\n")[0])
+    parser.add_argument("--version", action="version", version=f"grouppose {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    predict = commands.add_parser("predict", help="find and draw people's poses")
-    predict.set_defaults(run=run_predict)
-    add = predict.add_argument
-    add("source", help="picture, video, folder, pattern, or a camera's number")
-    add("--weights", metavar="FILE", help=_WEIGHTS)
-    add("--out", type=Path, default=Path("predictions"), metavar="DIR", help="what is drawn")
-    add("--json", action="store_true", help="also write DIR/predictions.json in COCO's format")
-    add("--track", action="store_true", help="keep people's numbers through a video")
-    add("--show", action="store_true", help="show pictures in a window; q ends")
-    add("--threshold", type=float, default=0.3, help="least score of a person")
-    add("--size", type=int, metavar="PIXELS", help="shorter side to resize to")
-    add("--flip-test", action="store_true", help="also look at mirrored pictures; twice the time")
-    add("--scales", type=int, nargs="+", default=[], metavar="PIXELS", help="look at each, merge")
-    add("--rescore", metavar="FILE", help="of main.py --train_rescore")
-    add("--device", default="auto", help="auto, cpu or cuda")
-    add("--dtype", default="float32", help="float32, bfloat16 or float16")
-    add("--quiet", action="store_true", help="no progress bar and no summary")
+    _add_predict(commands.add_parser("predict", help="find and draw people's poses"))
 
     export = commands.add_parser("export", help="write a model as ONNX or for torch.export")
     export.set_defaults(run=run_export)
@@ -83,16 +65,53 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_predict(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=run_predict)
+    add = parser.add_argument
+    sources = "picture, video, folder, pattern, address (http, rtsp) or a camera's number"
+    add("source", nargs="+", help=sources)
+    add("--weights", metavar="FILE", help=_WEIGHTS)
+    add("--out", type=Path, default=Path("predictions"), metavar="DIR", help="what is drawn")
+    add("--json", action="store_true", help="also write DIR/predictions.json in COCO's format")
+    add("--csv", action="store_true", help="also write DIR/predictions.csv, a line each person")
+    add("--track", action="store_true", help="keep people's numbers through videos and pictures")
+    add("--show", action="store_true", help="show pictures in a window; q ends")
+    number = _numbers(parser)
+    number("--threshold", default=0.3, help="least score of a person")
+    number("--max-people", default=50, metavar="N", help="of a picture, the best")
+    number("--suppress", metavar="OKS", help="leave out the weaker of two people so alike")
+    number("--size", metavar="PIXELS", help="shorter side to resize to")
+    number("--longest", metavar="PIXELS", help="limit of the longer side")
+    number("--scales", nargs="+", default=[], metavar="PIXELS", help="look at each, merge")
+    add("--flip-test", action="store_true", help="also look at mirrored pictures; twice the time")
+    number("--batch-size", default=8, metavar="N", help="pictures computed together")
+    number("--max-megapixels", metavar="N", help="larger pictures are refused; default: 179")
+    add("--rescore", metavar="FILE", help="of main.py --train_rescore")
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
+    add("--dtype", choices=DTYPES, default="float32", help="float32, bfloat16 or float16")
+    add("--quiet", action="store_true", help="no progress, no line a picture and no summary")
+
+
+def _numbers(parser: argparse.ArgumentParser) -> Callable[..., object]:
+    """`add_argument` for a number that `Predictor` takes under the same name, checked alike."""
+
+    def add(flag: str, **about: Any) -> object:
+        name = flag.lstrip("-").replace("-", "_")
+        return parser.add_argument(flag, type=argument(name), **about)
+
+    return add
+
+
 def _add_serve(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run_serve)
     add = parser.add_argument
     add("--weights", metavar="FILE", help=_WEIGHTS)
     add("--host", default="127.0.0.1", help="0.0.0.0: everybody in the network may use the page")
     add("--port", type=int, default=7860, help="0: any that is free")
-    add("--threshold", type=float, default=0.3, help="where the slider begins")
-    add("--size", type=int, metavar="PIXELS", help="shorter side to resize to")
-    add("--device", default="auto", help="auto, cpu or cuda")
-    add("--dtype", default="float32", help="float32, bfloat16 or float16")
+    _numbers(parser)("--threshold", default=0.3, help="where the slider begins")
+    _numbers(parser)("--size", metavar="PIXELS", help="shorter side to resize to")
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
+    add("--dtype", choices=DTYPES, default="float32", help="float32, bfloat16 or float16")
     add("--max-megabytes", type=float, default=20, help="of a file")
     add("--max-megapixels", type=float, default=40, help="of a picture")
     add("--max-seconds", type=float, default=20, help="of a video")
@@ -101,12 +120,9 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
 
 def _weights(given: argparse.Namespace) -> tuple[str | Path, str]:
     """The weights that were asked for, or the demo's and what there is to know about them."""
-    if given.weights:
-        return given.weights, ""
     from grouppose import demo
 
-    sys.stderr.write(f"{demo.NOTE}\n")
-    return demo.WEIGHTS, demo.NOTE
+    return (given.weights, "") if given.weights else (demo.WEIGHTS, demo.NOTE)
 
 
 def _shared(given: argparse.Namespace) -> dict[str, Any]:
@@ -123,88 +139,44 @@ def run_serve(given: argparse.Namespace) -> int:
     limits = Limits(given.max_megabytes, given.max_megapixels, given.max_seconds, given.max_waiting)
     weights, note = _weights(given)
     predictor = Predictor(weights, **_shared(given))
+    if note:
+        sys.stderr.write(f"{note}\n")
     serve(predictor, given.host, given.port, limits, note)
     return 0
 
 
 def run_predict(given: argparse.Namespace) -> int:
     """Predicts with a checkpoint; see `predict_into`."""
+    from grouppose.inference.predicting import Job, predict_into
     from grouppose.inference.predictor import Predictor
+    from grouppose.inference.reading import silence
     from grouppose.inference.sources import camera_or_path
 
-    predictor = Predictor(
-        _weights(given)[0],
-        **_shared(given),
-        flip_test=given.flip_test,
-        scales=given.scales,
-        rescore=given.rescore,
-        tracker="oks" if given.track else None,
+    names = ("max_people", "suppress", "longest", "scales", "flip_test", "batch_size", "rescore")
+    more = {name: getattr(given, name) for name in (*names, "max_megapixels")}
+    weights, note = _weights(given)
+    sources = [camera_or_path(source) for source in given.source]
+    job = Job(
+        sources if len(sources) > 1 else sources[0],
+        given.out,
+        json=given.json,
+        csv=given.csv,
+        show=given.show,
+        quiet=given.quiet,
+        note=note,
     )
-    source = camera_or_path(given.source)
-    return predict_into(predictor, source, given.out, given.json, given.show, given.quiet)
-
-
-def predict_into(
-    predictor: Predictor,
-    source: Any,
-    folder: Path,
-    with_json: bool = False,
-    show: bool = False,
-    quiet: bool = False,
-) -> int:
-    """Draws what is found in every picture and video of a source.
-
-    Args:
-        predictor: to use.
-        source: see `grouppose.inference.sources.frames`.
-        folder: receives drawn pictures, an mp4 for a video, and predictions.json.
-        with_json: write that file, in COCO's format.
-        show: also in a window.
-        quiet: no progress bar and no summary.
-
-    Returns:
-        The exit code: 1 if a file could not be read.
-    """
-    from tqdm import tqdm
-
-    from grouppose.inference.window import show_frame
-    from grouppose.inference.writer import Writer
-
-    if show:
-        _check_screen()
-    folder.mkdir(parents=True, exist_ok=True)
-    pictures = people = 0
-    with Writer(folder, with_json) as writer:
-        bar = tqdm(unit=" pictures", disable=quiet or not sys.stderr.isatty(), leave=False)
-        for result in predictor(source):
-            drawn = writer.add(result)
-            pictures, people = pictures + 1, people + len(result)
-            bar.update()
-            if show and not show_frame(drawn):
-                break
-        bar.close()
-    for path, reason in predictor.failed:
-        sys.stderr.write(f"left out: {reason if path in reason else f'{path}: {reason}'}\n")
-    if not quiet:
-        views = f", {predictor.views} views of each" if predictor.views > 1 else ""
-        print(f"{people} people in {pictures} pictures{views}; see {folder}")  # noqa: T201
-    return 1 if predictor.failed else 0
-
-
-def _check_screen() -> None:
-    from grouppose.inference.window import check_display
-
-    try:
-        check_display()
-    except InputError as error:
-        raise InputError("--show needs a screen; leave it out, pictures are in --out") from error
+    silence()
+    more["tracker"] = "oks" if given.track else None
+    return predict_into(job, lambda: Predictor(weights, **_shared(given), **more))
 
 
 def run_export(given: argparse.Namespace) -> int:
     """Writes a model as a file for other programs, after comparing the two."""
     from grouppose.inference.export import FORMATS, export_model
+    from grouppose.inference.outputs import check_file
 
     path = given.out or Path(Path(given.weights).stem + FORMATS[given.format])
+    check_file(path, [given.weights, *given.pictures], "--out")
     report = export_model(
         given.weights,
         path,
@@ -249,7 +221,9 @@ def run_info(given: argparse.Namespace) -> int:
 def run_convert(given: argparse.Namespace) -> int:
     """Rewrites a file of weights."""
     from grouppose.inference.convert import convert
+    from grouppose.inference.outputs import check_file
 
+    check_file(given.target, [given.source], "OUT")
     print(convert(given.source, given.target, given.to, given.dtype))  # noqa: T201
     return 0
 

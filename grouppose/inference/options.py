@@ -20,6 +20,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "scales": (1, math.inf),
     "max_megapixels": (1e-6, math.inf),
 }
+DTYPES = ("float32", "bfloat16", "float16")
 _WHOLE = ("max_people", "batch_size", "size", "longest", "scales")
 
 

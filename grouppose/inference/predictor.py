@@ -28,7 +28,6 @@ from grouppose.skeleton import UNPAIRED, Skeleton, mirrors, skeleton_of
 logger = logging.getLogger("grouppose.inference")
 SHORTER, LONGEST = 800, 1333  # sides that published models are evaluated at
 Speed = dict[str, float]  # milliseconds; see `Result.speed`
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class Predictor:
@@ -88,8 +87,8 @@ class Predictor:
         skeleton: Skeleton | None = None,
         max_megapixels: float | None = None,
     ) -> None:
-        if dtype not in DTYPES:
-            raise InputError(f"dtype is {dtype!r}, expected one of {', '.join(DTYPES)}")
+        if dtype not in options.DTYPES:
+            raise InputError(f"dtype is {dtype!r}, expected one of {', '.join(options.DTYPES)}")
         if tracker not in (None, "oks"):
             raise InputError(f"tracker is {tracker!r}, expected 'oks' or None")
         options.check_all(threshold=threshold, max_people=max_people, batch_size=batch_size)
@@ -119,7 +118,7 @@ class Predictor:
         self.sizes = [
             (side, longest or limit * side // shorter) for side in scales or [size or shorter]
         ]
-        self.dtype, self.threshold, self.max_people = DTYPES[dtype], threshold, max_people
+        self.dtype, self.threshold, self.max_people = getattr(torch, dtype), threshold, max_people
         self.batch_size, self.suppress = batch_size, suppress
         self.flip_test = mirrors(flip_test, self.skeleton)
         if self.flip_test and not self.skeleton.flip_pairs:

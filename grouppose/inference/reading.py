@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import io
 import math
+import os
 import re
 import time
 import urllib.error
@@ -77,6 +78,12 @@ class Frame:
 Failed = Callable[[str, Exception], None]
 
 
+def silence() -> None:
+    """Keeps OpenCV and ffmpeg from adding lines of their own to what a command says."""
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # read when the first video is opened
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
+
 def picture_endings() -> set[str]:
     """Lower-case endings of what a folder's pictures may be called."""
     Image.init()
@@ -101,9 +108,25 @@ def is_moving(path: str) -> bool:
         with open_picture(path) as picture:
             return animated(picture)
     except UnidentifiedImageError:
-        return _is_video(path)
+        return Path(path).suffix.lower() not in picture_endings() and _is_video(path)
     except (OSError, SyntaxError, ValueError):
         return False  # whatever it is, reading it will say
+
+
+def count_of(path: str) -> int:
+    """Pictures in a file, as its header says; 1 where it says nothing."""
+    if Path(path).suffix.lower() not in VIDEOS:
+        return 1
+    video = cv2.VideoCapture(path)
+    try:
+        return max(1, _said_count(video))
+    finally:
+        video.release()
+
+
+def _said_count(video: cv2.VideoCapture) -> int:
+    said = video.get(cv2.CAP_PROP_FRAME_COUNT)
+    return int(said) if math.isfinite(said) and said > 0 else 0
 
 
 def animated(picture: Image.Image) -> bool:
@@ -203,8 +226,7 @@ def from_video(place: str | int, name: str, failed: Failed | None = None) -> Ite
         rate = video.get(cv2.CAP_PROP_FPS)
         if not 0 < rate < _NONSENSE:
             rate = _USUAL
-        said = video.get(cv2.CAP_PROP_FRAME_COUNT)
-        count = int(said) if math.isfinite(said) and said > 0 else 0
+        count = _said_count(video)
         number = 0
         while True:
             read, image = video.read()

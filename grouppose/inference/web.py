@@ -60,7 +60,8 @@ class Service:
         try:
             run = copy.copy(self.predictor)
             run.threshold = threshold
-            run.tracker = "oks" if examine(path, self.limits) else None
+            moving = examine(path, self.limits)
+            run.tracker = "oks" if moving else None
             pictures = run(str(path))
             while True:
                 result = self.worker.submit(next, pictures, None).result()
@@ -71,6 +72,8 @@ class Service:
                         f"the video has more than {self.limits.frames} pictures; cut it"
                     )
                 yield replace(result, path=name)
+                if not moving:  # of a TIFF's pages the first
+                    return
         except InputError as error:
             raise InputError(str(error).replace(str(path), name)) from error
 
@@ -82,8 +85,7 @@ class Service:
         run.threshold = threshold
         annotations = Annotations()
         try:
-            for result in run(str(path)):
-                annotations.add(replace(result, path=""))
+            annotations.add(replace(next(run(str(path))), path=""))
         except InputError as error:
             raise InputError(str(error).replace(str(path), "the picture")) from error
         return annotations.content()

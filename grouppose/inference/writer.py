@@ -1,4 +1,4 @@
-"""What is found, as files: drawn pictures and videos, and COCO's JSON."""
+"""What is found, as files: drawn pictures and videos, COCO's JSON and CSV."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ import cv2
 import numpy as np
 
 from grouppose.errors import InputError
+from grouppose.files import write_whole
+from grouppose.inference.outputs import CONTRIBUTOR, CSV, JSON, Names
 from grouppose.inference.results import Result
 from grouppose.keypoints import BOX_SHARE, LEAST_SPAN
 from grouppose.skeleton import DEFAULT_SIGMA, read_skeleton, shipped
+from grouppose.version import __version__
 
 MP4 = (".mp4", "mp4v")  # ending and codec; every player
 WEBM = (".webm", "VP80")  # every browser
@@ -101,35 +104,55 @@ def _from_common_folder(paths: list[str]) -> list[str]:
 
 
 class Writer:
-    """Writes drawn pictures, one file a video, and all people as COCO's JSON.
+    """Writes drawn pictures, one file a video, and all people as COCO's JSON and as CSV.
+
+    Each file gets its name when it is whole.
 
     Args:
         folder: that exists.
         with_json: also write predictions.json.
+        with_csv: also write predictions.csv, a line each person.
         video: ending and codec of videos.
+        names: of the files; None: they are chosen as sources come.
+        endless: the source ends when the user stops the program.
 
     Attributes:
-        written: the files, in order; predictions.json is there at the end.
+        written: the files, in order; predictions.json and .csv are there at the end.
     """
 
-    def __init__(self, folder: Path, with_json: bool, video: tuple[str, str] = MP4) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        with_json: bool = False,
+        with_csv: bool = False,
+        video: tuple[str, str] = MP4,
+        names: Names | None = None,
+        endless: bool = False,
+    ) -> None:
         self.folder, self.with_json = folder, with_json
         self.written: list[Path] = []
+        self._endless = endless
         self._annotations = Annotations()
+        self._rows: list[str] | None = [] if with_csv else None
         self._format = video
-        self._video: Any = None
-        self._video_of = ""
-        self._taken: set[str] = set()
+        self._names = names or Names(video=video[0])
+        self._video: _Video | None = None
+        self._video_of = ("", -1)  # its source and the last picture's number
 
     def __enter__(self) -> Writer:
         return self
 
     def __exit__(self, kind: type | None, *rest: object) -> None:
-        self._close_video()
-        if self.with_json and kind is None:
-            path = self.folder / "predictions.json"
-            path.write_text(json.dumps(self._annotations.content()), encoding="utf-8")
-            self.written.append(path)
+        whole = kind is None or (self._endless and issubclass(kind, KeyboardInterrupt))
+        self._close_video(whole)
+        if not whole:
+            return
+        if self.with_json:
+            info = {"contributor": CONTRIBUTOR, "version": __version__}
+            content = json.dumps({"info": info, **self._annotations.content()})
+            self._write(JSON, content.encode())
+        if self._rows is not None:
+            self._write(CSV, "".join(self._rows).encode())
 
     def add(self, result: Result) -> np.ndarray:
         """Draws a result, writes it, and gives the drawn picture (H, W, 3) RGB."""
@@ -137,40 +160,87 @@ class Writer:
         if result.rate:
             self._frame(result, drawn)
         else:
-            self.written.append(result.save(self.folder / self._free_name(result)))
+            self._close_video()
+            name = self._names.of(result.path, result.frame, moving=False)
+            self._write(name, _encoded(drawn, self.folder / name))
         if self.with_json:
             self._annotations.add(result)
+        if self._rows is not None:
+            self._rows.append(result.to_csv(header=not self._rows))
         return drawn
 
-    def _free_name(self, result: Result) -> str:
-        """The file's own name, as a format that can be written, and never twice."""
-        stem = Path(result.path).stem or "picture"
-        if result.frame:
-            stem += f"_{result.frame}"
-        ending = Path(result.path).suffix.lower()
-        ending = ending if ending in (".jpg", ".jpeg", ".png", ".webp") else ".png"
-        name, number = stem + ending, 1
-        while name in self._taken:
-            number += 1
-            name = f"{stem}_{number}{ending}"
-        self._taken.add(name)
-        return name
+    def _write(self, name: str, content: bytes) -> None:
+        path = self.folder / name
+        write_whole(path, lambda partial: partial.write_bytes(content))
+        self.written.append(path)
 
     def _frame(self, result: Result, drawn: np.ndarray) -> None:
-        if self._video_of != result.path:
+        path, before = self._video_of
+        if self._video is None or result.path != path or result.frame <= before:
             self._close_video()
-            ending, codec = self._format
-            path = self.folder / f"{Path(result.path).stem}{ending}"
+            name = self._names.of(result.path, result.frame, moving=True)
             size = (drawn.shape[1], drawn.shape[0])
-            code = cv2.VideoWriter_fourcc(*codec)
-            self._video = cv2.VideoWriter(str(path), code, result.rate, size)
-            self._video_of = result.path
-            if not self._video.isOpened():
-                raise InputError(f"could not write {path}; this OpenCV writes no {ending[1:]}")
-            self.written.append(path)
-        self._video.write(drawn[..., ::-1])
+            self._video = _Video(self.folder / name, self._format[1], result.rate, size)
+        self._video_of = (result.path, result.frame)
+        self._video.add(drawn)
 
-    def _close_video(self) -> None:
+    def _close_video(self, whole: bool = True) -> None:
         if self._video is not None:
-            self._video.release()
-            self._video, self._video_of = None, ""
+            video, self._video = self._video, None
+            video.close(whole)
+            if whole:
+                self.written.append(video.path)
+
+
+class _Video:
+    """A file that gets its name when it is whole.
+
+    Args:
+        path: that name.
+        codec: four letters.
+        rate: pictures a second.
+        size: width, height.
+    """
+
+    def __init__(self, path: Path, codec: str, rate: float, size: tuple[int, int]) -> None:
+        self.path, self._size = path, size
+        self._partial = path.with_name(f".{path.name}.{os.getpid()}.drawing{path.suffix}")
+        code = cv2.VideoWriter_fourcc(*codec)
+        self._writer = cv2.VideoWriter(str(self._partial), code, rate, size)
+        if not self._writer.isOpened():
+            raise InputError(f"could not write {path}; this OpenCV writes no {path.suffix[1:]}")
+
+    def add(self, drawn: np.ndarray) -> None:
+        if (drawn.shape[1], drawn.shape[0]) != self._size:  # as some streams change it
+            drawn = cv2.resize(drawn, self._size)
+        self._writer.write(drawn[..., ::-1])
+
+    def close(self, whole: bool) -> None:
+        self._writer.release()
+        try:
+            if whole:
+                write_whole(self.path, self._move)
+        finally:
+            self._partial.unlink(missing_ok=True)
+
+    def _move(self, partial: Path) -> None:
+        video = cv2.VideoCapture(str(self._partial))
+        opened = video.isOpened()
+        video.release()
+        if not opened:  # OpenCV does not say that the disk is full
+            raise OSError("its end could not be written")
+        os.replace(self._partial, partial)
+
+
+def _encoded(drawn: np.ndarray, path: Path) -> bytes:
+    """A picture (H, W, 3) RGB as the content of a file of that name."""
+    try:
+        done, content = cv2.imencode(path.suffix, drawn[..., ::-1])
+    except cv2.error:
+        done = False
+    if not done:
+        height, width = drawn.shape[:2]
+        raise InputError(
+            f"could not write {path}: {path.suffix} holds no {width} x {height} pixels"
+        )
+    return content.tobytes()

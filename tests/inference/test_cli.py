@@ -98,3 +98,59 @@ def test_show_without_a_screen_is_refused_before_any_work(tmp_path, monkeypatch,
     out = tmp_path / "out"
     assert main(["predict", str(demo.PICTURE), "--show", "--device", "cpu", "--out", str(out)]) == 1
     assert "--show needs a screen" in capsys.readouterr().err and not out.exists()
+
+
+def test_the_version_is_told(capsys):
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert capsys.readouterr().out == f"grouppose {grouppose.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--threshold", "3"], "argument --threshold: it is 3, must be from 0 to 1"),
+        (["--threshold", "nan"], "argument --threshold: it is nan"),
+        (["--size", "0"], "argument --size: it is 0, must be at least 1"),
+        (["--scales", "480", "-1"], "argument --scales: it is -1"),
+        (["--suppress", "5"], "argument --suppress: it is 5"),
+        (["--max-people", "0"], "argument --max-people: it is 0"),
+        (["--longest", "x"], "argument --longest: it is 'x'"),
+        (["--batch-size", "1.5"], "argument --batch-size: it is '1.5'"),
+        (["--max-megapixels", "-1"], "argument --max-megapixels: it is -1, must be above 0"),
+        (["--dtype", "int8"], "argument --dtype: invalid choice: 'int8'"),
+        (["--device", "mps"], "no device 'mps' here; expected auto, cpu or cuda"),
+    ],
+)
+def test_wrong_options_end_in_a_line_that_names_them(tmp_path, capsys, arguments, message):
+    write(tmp_path / "a.png", noise())
+    out = tmp_path / "out"
+    try:
+        code = main(["predict", str(tmp_path / "a.png"), "--out", str(out), *arguments])
+    except SystemExit as end:
+        code = end.code
+    error = capsys.readouterr().err
+    assert code and message in error and error.count("\n") == 1 and not out.exists()
+
+
+def test_options_of_the_predictor_are_options_of_the_command(weights, tmp_path, capsys):
+    paths = [write(tmp_path / f"{name}.png", noise()) for name in "ab"]
+    arguments = ["--weights", str(weights), "--out", str(tmp_path / "out"), "--threshold", "0"]
+    sizes = ["--size", "64", "--longest", "70", "--batch-size", "1"]
+    assert main(["predict", *paths, *arguments, *sizes, "--max-people", "2"]) == 0
+    assert "4 people in 2 pictures" in capsys.readouterr().out
+    assert main(["predict", *paths, *arguments, *sizes, "--suppress", "0.00001"]) == 0
+    assert "12 people" not in capsys.readouterr().out
+    assert main(["predict", paths[0], *arguments, "--max-megapixels", "0.001"]) == 1
+    assert "80 x 48 pixels, over 0.001 million" in capsys.readouterr().err
+
+
+def test_files_to_write_are_looked_at_before_the_work(weights, tmp_path, capsys):
+    for arguments, message in (
+        (["export", "--weights", str(weights), "--out", str(tmp_path)], "is a folder"),
+        (["export", "--weights", str(weights), "--out", "/proc/x.onnx"], "nothing can be written"),
+        (["export", "--weights", str(weights), "--out", str(weights)], "is what is read"),
+        (["convert", str(weights), str(weights)], "is what is read"),
+    ):
+        assert main(arguments) == 1
+        assert message in capsys.readouterr().err

@@ -1,0 +1,207 @@
+"""Where results go: refused before any work where that cannot be, or would cost somebody a file."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from grouppose.errors import InputError
+from grouppose.inference.reading import is_address, is_moving
+
+PICTURES = (".jpg", ".jpeg", ".png", ".webp")  # endings that drawn pictures keep
+JSON, CSV = "predictions.json", "predictions.csv"
+CONTRIBUTOR = "grouppose predict"
+_OURS = (f'{{"info": {{"contributor": "{CONTRIBUTOR}"', "path,frame,person,")  # how they begin
+
+
+class Names:
+    """Names for what is drawn: two sources never share one, nor does one take another's.
+
+    Args:
+        files: that will be read, in order; others get names as they come.
+        video: ending of videos.
+    """
+
+    def __init__(self, files: Sequence[str] = (), video: str = ".mp4") -> None:
+        self._video = video
+        self._taken: set[str] = set()
+        self._planned: dict[str, list[str]] = {}
+        wanted = [_stem(path) + self._ending(path, is_moving(path)) for path in files]
+        keeps = [name == os.path.basename(path) for path, name in zip(files, wanted, strict=True)]
+        named: dict[int, str] = {}
+        for i in sorted(range(len(files)), key=lambda i: not keeps[i]):
+            if _folded(wanted[i]) not in self._taken:
+                named[i] = self._free(*os.path.splitext(wanted[i]))
+        for i, path in enumerate(files):
+            name = named.get(i) or self._free(*os.path.splitext(wanted[i]))
+            self._planned.setdefault(path, []).append(name)
+
+    @property
+    def planned(self) -> list[str]:
+        return [name for names in self._planned.values() for name in names]
+
+    def avoid(self, folder: Path) -> None:
+        """Also takes no name of a folder's files for what was not planned, as pages of a TIFF."""
+        self._taken |= {_folded(name) for name in os.listdir(folder)}
+
+    def of(self, path: str, number: int, moving: bool) -> str:
+        """The name for a picture of a source or, where it is moving, for the whole of it."""
+        ending = self._ending(path, moving)
+        planned = self._planned.get(path)
+        if planned and (moving or number == 0) and planned[0].endswith(ending):
+            return planned.pop(0)
+        return self._free(_stem(path) + (f"_{number}" if number and not moving else ""), ending)
+
+    def _ending(self, path: str, moving: bool) -> str:
+        ending = os.path.splitext(urlsplit(path).path if is_address(path) else path)[1].lower()
+        return self._video if moving else ending if ending in PICTURES else ".png"
+
+    def _free(self, stem: str, ending: str) -> str:
+        name, number = stem + ending, 1
+        while _folded(name) in self._taken:
+            number += 1
+            name = f"{stem}_{number}{ending}"
+        self._taken.add(_folded(name))
+        return name
+
+
+def _stem(path: str) -> str:
+    if is_address(path):
+        path = urlsplit(path).path.rstrip("/") or urlsplit(path).netloc.replace(":", "_")
+    return Path(path).stem or "picture"
+
+
+def _folded(name: str) -> str:
+    """What a file system that cares for neither case nor accents' form takes for the same."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def check_folder(folder: Path, names: Iterable[str], sources: Sequence[str], flag: str) -> None:
+    """Refuses a folder for results; writes nothing.
+
+    Args:
+        folder: to write into; need not exist.
+        names: of the files.
+        sources: files that are read.
+        flag: that gave the folder.
+    """
+    for place in (folder, *folder.parents):
+        if os.path.exists(place):
+            if not os.path.isdir(place):
+                raise InputError(
+                    f"{flag} {folder}: {place} is a file, expected a folder; choose another {flag}"
+                )
+            break
+    read = {identity(path) for path in sources}
+    holds_sources = holds_any(folder, sources)
+    for name in names:
+        path = folder / name
+        if os.path.isdir(path):
+            raise InputError(
+                f"{flag} {folder}: {path} is a folder, where a file is to be written; choose "
+                f"another {flag}"
+            )
+        if name in (JSON, CSV):
+            _check_ours(path, flag)
+        elif os.path.exists(path) and identity(path) in read:
+            raise InputError(
+                f"{flag} {folder}: {path} is one of the sources and would be written over; choose "
+                f"another {flag}"
+            )
+        elif os.path.lexists(path) and holds_sources:
+            raise InputError(
+                f"{flag} {folder}: {path} lies among the sources and would be written over; choose "
+                f"another {flag}"
+            )
+
+
+def holds_any(folder: Path, files: Sequence[str]) -> bool:
+    """Whether a folder holds one of the files itself, not in a folder below."""
+    return identity(folder) in {identity(Path(path).parent) for path in files} - {None}
+
+
+def identity(path: str | Path) -> tuple[int, int] | None:
+    """The same for all names of a file or folder, links among them; None: there is none."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _check_ours(path: Path, flag: str) -> None:
+    """Refuses to replace a file of results that this program has not written."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            start = file.read(200)
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError):
+        start = ""
+    if not start.startswith(_OURS):
+        raise InputError(
+            f"{path} was not written by this program and would be replaced; move it, or choose "
+            f"another {flag}"
+        )
+
+
+@contextlib.contextmanager
+def made_folder(folder: Path, flag: str) -> Iterator[None]:
+    """Makes a folder and tries whether files can be written there.
+
+    Where that or what happens inside goes wrong, folders that were made and stayed empty go again.
+    """
+    made = [place for place in (folder, *folder.parents) if not os.path.exists(place)]
+    try:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            _try_writing(folder)
+        except OSError as error:
+            raise InputError(
+                f"{flag} {folder}: nothing can be written there ({error.strerror}); choose another "
+                f"{flag}"
+            ) from error
+        yield
+    except BaseException:
+        for place in made:
+            with contextlib.suppress(OSError):
+                place.rmdir()
+        raise
+
+
+def check_file(path: Path, sources: Sequence[str | Path], flag: str) -> None:
+    """Refuses a file to write, before the work whose result it is.
+
+    Args:
+        path: of the file.
+        sources: that are read and must not be written over.
+        flag: that gave the path.
+    """
+    if os.path.isdir(path):
+        raise InputError(f"{flag} {path} is a folder, expected a file's name; add one")
+    if not os.path.isdir(path.parent):
+        what = "is no folder" if os.path.exists(path.parent) else "does not exist"
+        raise InputError(f"{flag} {path}: {path.parent} {what}; make it, or choose another place")
+    if identity(path) in {identity(source) for source in sources} - {None}:
+        raise InputError(
+            f"{flag} {path} is what is read, and would be written over; choose another"
+        )
+    try:
+        _try_writing(path.parent)
+    except OSError as error:
+        raise InputError(
+            f"{flag} {path}: nothing can be written there ({error.strerror}); choose another place"
+        ) from error
+
+
+def _try_writing(folder: Path) -> None:
+    """Raises OSError where a folder is read-only or its disk full."""
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".grouppose-") as file:
+        file.write(bytes(1 << 12))
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,123 @@
+import os
+
+import pytest
+
+from grouppose.errors import InputError
+from grouppose.inference.outputs import Names, check_file, check_folder, made_folder
+from tests.inference.conftest import noise, write
+
+
+def test_two_sources_never_share_a_name():
+    files = ["x/a.png", "y/a.png", "z/a_2.png", "b.JPG", "c.bmp", "c.png", "A.png", "v.mp4", "v.ts"]
+    names = Names(files)
+    assert [names.of(path, 0, moving=path[0] == "v") for path in files] == [
+        "a.png", "a_3.png", "a_2.png", "b.jpg", "c_2.png", "c.png", "A_4.png", "v.mp4", "v_2.mp4",
+    ]  # fmt: skip
+    assert names.of("x/a.png", 0, moving=False) == "a_5.png"  # nobody planned it again
+
+
+def test_names_of_what_is_no_file():
+    names = Names(video=".webm")
+    assert names.of("http://here.org/in/a.jpg?size=1", 0, moving=False) == "a.jpg"
+    assert names.of("rtsp://here.org:554/", 0, moving=True) == "here.webm"
+    assert names.of("array", 0, moving=False) == "array.png"
+    assert names.of("stack.tif", 0, moving=False) == "stack.png"
+    assert names.of("stack.tif", 2, moving=False) == "stack_2.png"
+    assert names.of("", 0, moving=False) == "picture.png"
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    return [write(folder / "a.png", noise()), write(folder / "b.png", noise())]
+
+
+def links(tmp_path):
+    """Folders whose a.png is that of photos in another guise."""
+    photos = tmp_path / "photos"
+    (tmp_path / "folder").symlink_to(photos)
+    for name, link in (("soft", os.symlink), ("hard", os.link)):
+        (tmp_path / name).mkdir()
+        link(photos / "a.png", tmp_path / name / "a.png")
+    return [photos, photos / ".." / "photos", *(tmp_path / n for n in ("folder", "soft", "hard"))]
+
+
+def test_no_source_is_written_over(tmp_path, photos):
+    for folder in links(tmp_path):
+        with pytest.raises(InputError, match="--out .*a.png is one of the sources and would"):
+            check_folder(folder, ["a.png"], photos, "--out")
+    check_folder(tmp_path / "photos", ["c.png"], photos, "--out")
+    check_folder(tmp_path / "new" / "folder", ["a.png", "predictions.json"], photos, "--out")
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "photos" / "c.mp4").touch()  # somebody's, as nothing else is drawn here
+    with pytest.raises(InputError, match="--output_dir .*c.mp4 lies among the sources"):
+        check_folder(tmp_path / "photos", ["c.mp4"], photos, "--output_dir")
+
+
+@pytest.mark.parametrize("name", ["predictions.json", "predictions.csv"])
+def test_results_of_others_are_not_replaced(tmp_path, name):
+    for content in (b"", b'{"images": []}', b"a,b\n", b"\xff\xfe\0"):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(InputError, match=f"{name} was not written by this program"):
+            check_folder(tmp_path, [name], [], "--out")
+
+
+def test_places_that_cannot_be_are_refused(tmp_path, photos):
+    (tmp_path / "out" / "a.png").mkdir(parents=True)
+    for folder, message in (
+        (tmp_path / "photos" / "a.png", "a.png is a file, expected a folder"),
+        (tmp_path / "photos" / "a.png" / "b" / "c", "a.png is a file, expected a folder"),
+        (tmp_path / "out", "out/a.png is a folder, where a file is to be written"),
+    ):
+        with pytest.raises(InputError, match=message):
+            check_folder(folder, ["a.png"], photos, "--out")
+    with pytest.raises(InputError, match="--out /proc/x/y: nothing can be written there"):
+        with made_folder(tmp_path.__class__("/proc/x/y"), "--out"):
+            pass
+
+
+def test_a_full_disk_is_found_before_the_work(tmp_path, monkeypatch):
+    def full(handle):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(InputError, match="nothing can be written there .No space left"):
+        with made_folder(tmp_path / "new" / "out", "--out"):
+            pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_folders_that_stayed_empty_go_again(tmp_path):
+    for content in ([], ["a.png"]):
+        with pytest.raises(KeyboardInterrupt), made_folder(tmp_path / "x" / "y", "--out"):
+            for name in content:
+                (tmp_path / "x" / "y" / name).touch()
+            raise KeyboardInterrupt
+        assert (tmp_path / "x").exists() == bool(content)
+
+
+def test_a_file_to_write_is_looked_at_before_the_work(tmp_path, photos):
+    check_file(tmp_path / "model.onnx", photos, "--out")
+    (tmp_path / "same").symlink_to(photos[0])
+    for path, message in (
+        (tmp_path, "is a folder, expected a file's name"),
+        (tmp_path / "none" / "model.onnx", "none does not exist; make it"),
+        (tmp_path / "same" / "model.onnx", "same is no folder"),
+        (tmp_path / "same", "is what is read"),
+    ):
+        with pytest.raises(InputError, match=f"--out .*{message}"):
+            check_file(path, photos, "--out")
+    with pytest.raises(InputError, match="nothing can be written there"):
+        check_file(tmp_path.__class__("/proc/x"), photos, "--out")
+
+
+def test_an_animation_is_planned_as_a_video(tmp_path):
+    from PIL import Image
+
+    stills = [Image.new("L", (64, 48), grey) for grey in (0, 255)]
+    stills[0].save(tmp_path / "a.gif", save_all=True, append_images=stills[1:])
+    stills[0].save(tmp_path / "b.gif")
+    (tmp_path / "d.jpg").write_text("no picture")
+    files = [str(tmp_path / name) for name in ("a.gif", "b.gif", "d.jpg")]
+    assert Names(files).planned == ["a.mp4", "b.png", "d.jpg"]
