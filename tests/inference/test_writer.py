@@ -122,7 +122,7 @@ def test_predictions_are_labels(tmp_path):
             path = write(tmp_path / f"images/{name}.png", noise())
             writer.add(pets(path, people, labels))
     file = tmp_path / "labels/predictions.json"
-    facts, findings = check_file(file, tmp_path / "images")
+    facts, findings, _ = check_file(file, tmp_path / "images")
     assert findings == [] and "2 pictures, 3 annotations with 3 keypoints, 2 categories" in facts[0]
     content = json.loads(file.read_text())
     free = {"dataset_file": "custom", "num_body_points": 0, "num_classes": 0}
