@@ -122,13 +122,12 @@ def evaluate_only(run: Run) -> None:
     """--eval: prints the tables; writes results.json and pictures if there is a folder."""
     from util import distributed
     from util.evaluation import report
-    from util.session import make_folder
     from util.state import load_pretrained
 
     load_pretrained(run.model, run.args.resume or run.args.pretrain_model_path, [])
     stats, results, people = evaluate(run, run.model)
     if distributed.is_main():
-        folder = make_folder(run.args.output_dir) if run.args.output_dir else None
+        folder = Path(run.args.output_dir) if run.args.output_dir else None
         drawn, samples = run.args.save_predictions, run.args.bootstrap
         report(run.val_batches.dataset, stats, results, people, folder, samples, drawn)
 
@@ -136,12 +135,11 @@ def evaluate_only(run: Run) -> None:
 def train_rescore(run: Run) -> None:
     """--train_rescore: writes rescore.pth, for --options rescore=FILE."""
     from util.evaluation import train_rescorer
-    from util.session import make_folder
     from util.state import load_pretrained
 
     load_pretrained(run.model, run.args.resume or run.args.pretrain_model_path, [])
     batches = (run.train_batches, run.val_batches)
-    folder = make_folder(run.args.output_dir)
+    folder = Path(run.args.output_dir)
     train_rescorer(
         run.model, run.postprocess, batches, run.settings, run.device, run.precision, folder
     )
@@ -168,12 +166,22 @@ def predict(args: argparse.Namespace) -> int:
 
 def run_command(args: argparse.Namespace) -> int:
     """Everything between the command line and the exit status, which it returns."""
-    from util import distributed, engine, log, session, training
+    from util import distributed, log, session
 
     if args.predict:
         return predict(args)
     device = distributed.start(args.device, args.local_rank)
     log.set_up()
+    with session.output_folder(args):
+        train_or_evaluate(args, device)
+    distributed.stop()
+    return 0
+
+
+def train_or_evaluate(args: argparse.Namespace, device: torch.device) -> None:
+    """Whatever needs a data set."""
+    from util import engine, session, training
+
     args.resume = session.resumed_from(args)
     settings = read_settings(args)
     engine.keep_memory(sparing=args.eval or settings.get("use_checkpoint", False))
@@ -184,8 +192,6 @@ def run_command(args: argparse.Namespace) -> int:
         train_rescore(run)
     else:
         training.train(run, evaluate)
-    distributed.stop()
-    return 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,11 +1,13 @@
 """Files written whole or not at all."""
 
+import os
 import shutil
+import tempfile
 
 import pytest
 
 from grouppose.errors import InputError
-from grouppose.files import write_whole
+from grouppose.files import folder_for_results, write_whole
 
 
 def full_disk(_):
@@ -53,3 +55,40 @@ def test_a_missing_folder_is_one_line(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="could not write .*b: Not a directory"):
         write_whole(tmp_path / "file" / "b", lambda partial: partial.write_text(""))
+
+
+def test_a_folder_for_results_stays_if_something_is_in_it(tmp_path):
+    with folder_for_results(tmp_path / "a" / "b", "--out") as folder:
+        assert folder.is_dir() and list(folder.iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ZeroDivisionError), folder_for_results(tmp_path / "a" / "b", "--out"):
+        raise ZeroDivisionError
+    assert list(tmp_path.iterdir()) == []
+    with folder_for_results(tmp_path / "a" / "b", "--out") as folder:
+        (folder / "results.json").write_text("")
+    assert (tmp_path / "a" / "b" / "results.json").exists()
+    with folder_for_results(tmp_path / "a" / "b", "--out"):
+        pass
+    assert (tmp_path / "a" / "b" / "results.json").exists()
+
+
+@pytest.mark.parametrize("path", ["file", "file/below", "/proc/nothing", "x" * 300, "a\0b"])
+def test_folders_that_cannot_be_are_refused(tmp_path, path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"(?s)cannot make the folder .* or write into it .*--out"):
+        with folder_for_results(tmp_path / path, "--out"):
+            raise AssertionError
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize(("number", "reason"), [(30, "Read-only"), (28, "No space left")])
+def test_folders_that_nothing_can_be_written_into_are_refused(
+    tmp_path, monkeypatch, number, reason
+):
+    def fail(**_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(tempfile, "NamedTemporaryFile", fail)
+    with pytest.raises(InputError, match=reason), folder_for_results(tmp_path / "a", "--out"):
+        raise AssertionError
+    assert list(tmp_path.iterdir()) == []

@@ -320,10 +320,18 @@ def test_ignored_names_must_exist(trained, data, tmp_path, capsys):
     assert "no weight of" in capsys.readouterr().err
 
 
-def test_an_output_folder_that_is_a_file_is_refused(data, tmp_path, capsys):
+@pytest.mark.parametrize("mode", [None, "--eval", "--train_rescore"])
+@pytest.mark.parametrize("place", ["out", "out/below", "/proc/nothing"])
+def test_an_output_folder_that_cannot_be_is_refused_before_any_work(
+    tmp_path, capsys, monkeypatch, mode, place
+):
+    monkeypatch.setattr(main, "build_run", None)
     (tmp_path / "out").write_text("")
-    assert main.main(command(data, tmp_path / "out")) == 1
-    assert "cannot make the folder" in capsys.readouterr().err
+    extra = (mode, "--resume", "a.pth") if mode else ()
+    assert main.main(command(tmp_path, tmp_path / place, *extra)) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: cannot make the folder ") and "change --output_dir" in error
+    assert error.count("\n") == 1
 
 
 def test_a_truncated_picture_in_a_worker_ends_with_one_line(tmp_path, capsys):

@@ -104,7 +104,6 @@ def note_unseen(unreadable: Mapping[int, str], total: int, folder: Path | None, 
         return
     if folder is not None and distributed.is_main():
         file = folder / UNREADABLE
-        folder.mkdir(parents=True, exist_ok=True)
         listed = file.read_text(encoding="utf-8") if file.exists() else ""
         lines = [f"{image_id}\t{text}\n" for image_id, text in unreadable.items()]
         write_text(file, listed + "".join(line for line in lines if line not in listed))

@@ -6,7 +6,8 @@ import argparse
 import os
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,11 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from grouppose.checkpoints import read_checkpoint
-from grouppose.errors import InputError
+from grouppose.files import folder_for_results
 from util import distributed, log, sharding
 from util.ema import ModelEma
 from util.loading import effective_batch
+from util.lock import locked
 from util.log import logger
 from util.optim import Schedule, build_optimizer, count_parameters
 from util.saving import NEWEST, CheckpointWriter, find_checkpoint, remove_partial
@@ -82,10 +84,31 @@ class Session:
         return self.state.epoch * self.schedule.steps_per_epoch + self.state.step
 
 
+@contextmanager
+def output_folder(args: argparse.Namespace) -> Iterator[None]:
+    """Around all work: --output_dir is there and can be written into; training has it alone."""
+    with ExitStack() as stack:
+
+        def enter() -> None:
+            if args.output_dir and distributed.is_main():
+                folder = Path(args.output_dir)
+                stack.enter_context(folder_for_results(folder, "--output_dir"))
+                if is_training(args):
+                    stack.enter_context(locked(folder))
+
+        distributed.main_first(enter)
+        yield
+
+
+def is_training(args: argparse.Namespace) -> bool:
+    """Whether a command line asks for training, and not for something with its result."""
+    return not (args.eval or args.train_rescore or args.predict)
+
+
 def resumed_from(args: argparse.Namespace) -> str | None:
     """What to go on from: with --auto_resume, or where torchrun restarts, the run's own files."""
     restarted = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
-    if not (args.auto_resume or restarted) or args.eval or not Path(args.output_dir).is_dir():
+    if not (is_training(args) and (args.auto_resume or restarted)):
         return args.resume
     found = str(find_checkpoint(Path(args.output_dir)) or "") if distributed.is_main() else ""
     found = distributed.from_main(found)
@@ -98,7 +121,7 @@ def start(run: Run) -> Session:
     """Builds the state and the files of a run."""
     args, settings = run.args, run.settings
     model, state = build_state(run)
-    folder = distributed.main_first(lambda: make_folder(args.output_dir))
+    folder = Path(args.output_dir)
     session = Session(
         run=run,
         state=state,
@@ -153,18 +176,6 @@ def parallel(run: Run) -> nn.Module:
             find_unused_parameters=run.args.find_unused_params,
             broadcast_buffers=False,  # finish_epoch copies them, once an epoch
         )
-
-
-def make_folder(path: str) -> Path:
-    """The output folder; called once everything that can be wrong has been looked at."""
-    folder = Path(path)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"cannot make the folder {folder} ({error.strerror}); change --output_dir"
-        ) from error
-    return folder
 
 
 def start_files(session: Session) -> None:

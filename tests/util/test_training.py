@@ -11,6 +11,7 @@ import torch
 
 import main
 from tests.util import killing
+from tests.util.test_lock import elsewhere
 from tests.util.tiny import OPTIONS, write_coco
 from util import engine, session, training
 from util.session import resumed_from
@@ -225,17 +226,34 @@ def test_training_ends_when_it_gets_no_better(data, tmp_path, monkeypatch, capsy
     assert [entry["test_AP"] for entry in killing.outcome(tmp_path)["log"]] == [0.2, 0.5, 0.4, 0.5]
 
 
+def test_a_second_run_is_refused_and_harms_nothing(data, peace_folder, tmp_path, capsys):
+    shutil.copytree(peace_folder, tmp_path / "run")
+    (tmp_path / "run" / ".checkpoint.next").write_text("of the first, just being written")
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").iterdir()}
+    with elsewhere(tmp_path / "run"):
+        assert main.main(command(data, tmp_path / "run")) == 1
+        error = capsys.readouterr().err
+        assert error.startswith("error: another run is training in ") and error.count("\n") == 1
+        line = ("--resume", str(tmp_path / "run" / "checkpoint.pth"), "--eval")
+        assert main.main(command(data, tmp_path / "run", *line)) == 0  # has files of its own
+    after = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").iterdir()}
+    new = {path.name for path in after.keys() - before.keys()}
+    assert new == {"run.lock", "results.json", "errors.png", "predictions.png"}
+    assert before.items() <= after.items()
+
+
 def test_what_a_run_goes_on_from(tmp_path, monkeypatch):
     def args(**changes) -> argparse.Namespace:
-        given = {"auto_resume": True, "eval": False, "resume": "a.pth", "output_dir": tmp_path}
+        given = {"auto_resume": True, "resume": "a.pth", "output_dir": tmp_path}
+        given |= {"eval": False, "train_rescore": False, "predict": None}
         return argparse.Namespace(**{**given, **changes})
 
     assert resumed_from(args()) == "a.pth"  # nothing there yet
     monkeypatch.setattr(session, "find_checkpoint", lambda folder: folder / "found.pth")
     assert resumed_from(args()) == str(tmp_path / "found.pth")
     assert resumed_from(args(auto_resume=False)) == "a.pth"
-    assert resumed_from(args(eval=True)) == "a.pth"
-    assert resumed_from(args(output_dir=tmp_path / "none", resume=None)) is None
+    for mode in ("eval", "train_rescore", "predict"):
+        assert resumed_from(args(**{mode: True})) == "a.pth"
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
     assert resumed_from(args(auto_resume=False)) == str(tmp_path / "found.pth")
 
