@@ -22,6 +22,14 @@ skeleton = None  # a name ("halpe26", ...) or JSON file; None: what the data or 
 categories = []  # [id, name] of each class, from the data
 subset = 0  # train and evaluate on the first so many training pictures alone; 0: no such limit
 exif = "turn"  # orientation of pictures where labels fit either way; "ignore": as they are stored
+augmentation = "crop"  # "affine": a square of each picture, scaled, turned, moved and mirrored
+affine_size = 512  # height and width of these in pixels
+affine_scale = [0.75, 1.5]  # least and largest side of the square, in shorter sides of the picture
+affine_rotation = 30.0  # degrees that it is turned by at most, to either side
+affine_translation = 0.2  # of its side that it is moved by at most, to either side
+ignore_regions = "auto"  # crowds and people without labels carry no loss; "auto": if "affine"
+unlabelled_people = False  # people without a labelled keypoint also go into training
+person_area = "annotated"  # or that of the "box"; of keypoints: "extent", from the "corner"
 max_unreadable = 20  # pictures that cannot be read, of training and of evaluation; more end the run
 group_by_aspect = False  # pictures of similar aspect share a batch: less padding is computed
 synthetic_train = 8000  # pictures drawn for dataset_file = "synthetic"

@@ -213,10 +213,11 @@ def flat_annotations(
     box_area: bool,
     category_ids: Sequence[int] = (),
     order: Sequence[int] = (),
+    unlabelled: bool = False,
 ) -> Annotations:
     """Keeps of checked contents all pictures and the people that training may use.
 
-    People marked as crowd and people without a labelled keypoint are left out.
+    People marked as crowd and, unless asked for, those without a labelled keypoint are left out.
 
     Args:
         contents: from `read_annotations`.
@@ -225,6 +226,7 @@ def flat_annotations(
             the annotation's own (segmentation) area, where it has one.
         category_ids: a class each, 1, 2, ...; (): everybody is of class 1.
         order: the place in the file's lists of each of the K keypoints; (): the same.
+        unlabelled: keep people without a labelled keypoint too.
 
     Raises:
         InputError: for an annotation of a category that is not among these.
@@ -242,7 +244,8 @@ def flat_annotations(
     row_of = {entry["id"]: row for row, entry in enumerate(images)}
     rows = np.array([row_of[entry["image_id"]] for entry in entries], dtype=np.int64)
     crowd = np.array([bool(entry.get("iscrowd", 0)) for entry in entries], dtype=bool)
-    kept = np.flatnonzero(~crowd & (keypoints[:, :, 2] > 0).any(axis=1))
+    labelled = (keypoints[:, :, 2] > 0).any(axis=1)
+    kept = np.flatnonzero(~crowd & (labelled | unlabelled))
     kept = kept[np.argsort(rows[kept], kind="stable")]
     return Annotations(
         np.array([entry["id"] for entry in images], dtype=np.int64),

@@ -21,8 +21,9 @@ from datasets.annotations import (
 )
 from datasets.cleaning import SHOWN
 from datasets.custom import GIVEN, Poses, completed, poses_of
+from datasets.ignored import ignored_regions, nothing_to_learn
 from datasets.keypoints import KeypointDataset
-from datasets.labelled import Labelled
+from datasets.labelled import AREAS, Labelled
 from datasets.lists import listed_rows, read_list
 from datasets.naming import check_count, keypoint_order, names_in, reordered
 from datasets.places import (
@@ -34,13 +35,13 @@ from datasets.places import (
     located,
     place_of,
 )
-from datasets.transforms import Sizes
+from datasets.recipes import augmentation_of, sizes_of
 from datasets.validation import report_problems
 from grouppose.batch import batch_images
 from grouppose.errors import InputError, MissingFileError, nearest
 from grouppose.exif import EXIF
 from grouppose.models import targets_of
-from grouppose.skeleton import CROWDPOSE, UNPAIRED, Skeleton, mirrors, skeleton_of
+from grouppose.skeleton import CROWDPOSE, skeleton_of
 
 logger = logging.getLogger("grouppose.train.data")
 
@@ -80,26 +81,22 @@ def build_dataset(split: str, cfg: Mapping, like: Poses | None = None) -> Keypoi
             and synthetic_size.
         like: what the training set has: this one is read with its keypoints and classes.
     """
-    if cfg.exif not in EXIF:
-        raise InputError(f"exif is {cfg.exif!r}; {nearest(cfg.exif, EXIF)}")
+    for name, choices in (("exif", EXIF), ("person_area", AREAS)):
+        if cfg[name] not in choices:
+            raise InputError(f"{name} is {cfg[name]!r}; {nearest(str(cfg[name]), choices)}")
     custom = cfg.dataset_file == CUSTOM
     layout = None if custom else known_layout(cfg.dataset_file)
     if cfg.dataset_file == "synthetic" and skeleton_of(cfg.num_body_points) == CROWDPOSE:
         layout = known_layout("crowdpose")  # drawn people with its keypoints come in its layout
-    sizes = Sizes.from_settings(
-        cfg.data_aug_scales,
-        cfg.data_aug_max_size,
-        cfg.data_aug_scales2_resize,
-        cfg.data_aug_scales2_crop,
-        cfg.data_aug_scale_overlap,
-    )
+    sizes = sizes_of(cfg)
     folder = _folder(cfg)
     source = "train" if cfg.subset else split
     place = place_of(source, cfg, layout)
     contents, findings = read_labels(place.annotations, labelled=place.protocol != UNSCORED)
     if source != "train" and like is None and cfg.skeleton is None and cfg.num_body_points:
         cfg = with_published_order(contents, cfg)  # of weights that keep no names
-    contents, poses, data = labels_of(contents, cfg, place.protocol, like)
+    unlabelled = split == "train" and cfg.unlabelled_people
+    contents, poses, data = labels_of(contents, cfg, place.protocol, like, unlabelled)
     images = place.images
     if custom and not cfg[f"{source}_images"] and contents["images"]:
         images = find_images(folder, source, any_picture(contents), place.annotations)
@@ -109,7 +106,7 @@ def build_dataset(split: str, cfg: Mapping, like: Poses | None = None) -> Keypoi
     if place.listed:
         data = _listed(data, place.listed)
     if source == "train":
-        data = with_people(data, cfg.subset, place.annotations, contents)
+        data = with_people(data, cfg.subset, place.annotations, contents, cfg.unlabelled_people)
     elif not len(data.image_ids):
         raise InputError(
             f"{place.annotations} lists no pictures; expected at least one to evaluate on"
@@ -117,32 +114,23 @@ def build_dataset(split: str, cfg: Mapping, like: Poses | None = None) -> Keypoi
     changed = custom or cfg.subset or place.listed
     facts = {"num_body_points": poses.skeleton.num_keypoints, "skeleton": poses.skeleton.to_dict()}
     return KeypointDataset(
-        Labelled(data, images, cfg.exif),
+        _labelled(data, images, contents, place.protocol, cfg),
         annotation_file=part_of(contents, data.image_ids) if changed else place.annotations,
         protocol=place.protocol,
         poses=poses,
         split=split,
         sizes=sizes,
-        seed=cfg.seed,
+        augmentation=augmentation_of(cfg, poses.skeleton) if split == "train" else None,
         encode=targets_of({**cfg, **facts}),
-        mirrors=split == "train" and _mirrors(cfg.data_aug_flip, poses.skeleton),
     )
 
 
-def _mirrors(wanted: bool | str, skeleton: Skeleton) -> bool:
-    """Whether training mirrors pictures; the log says so where nobody can be sure."""
-    chosen = mirrors(wanted, skeleton)
-    if not skeleton.flip_pairs and wanted is not False:
-        what = "although" if chosen else "not mirrored in training, as"
-        logger.warning(
-            f"pictures are {'mirrored in training, ' * chosen}{what} {UNPAIRED}; set "
-            f"data_aug_flip={not chosen} if that is wrong"
-        )
-    return chosen
-
-
 def labels_of(
-    contents: Mapping, cfg: Mapping, protocol: str, like: Poses | None = None
+    contents: Mapping,
+    cfg: Mapping,
+    protocol: str,
+    like: Poses | None = None,
+    unlabelled: bool = False,
 ) -> tuple[Mapping, Poses, Annotations]:
     """The contents of a label file as training and evaluation use them.
 
@@ -151,6 +139,7 @@ def labels_of(
         cfg: dataset_file, num_body_points, num_classes, skeleton, categories.
         protocol: of the set.
         like: as for `build_dataset`.
+        unlabelled: keep people without a labelled keypoint too.
 
     Returns:
         Contents in which everybody has a box and an area if any keypoints will do; what is on the
@@ -172,6 +161,7 @@ def labels_of(
         protocol == "crowdpose",
         poses.file_ids if poses.categories else (),
         poses.order,
+        unlabelled,
     )
     return contents, poses, data
 
@@ -220,11 +210,32 @@ def _listed(data: Annotations, path: Path) -> Annotations:
     return data.take(np.array(rows))
 
 
+def _labelled(
+    data: Annotations, images: Path, contents: Mapping, protocol: str, cfg: Mapping
+) -> Labelled:
+    segments, wanted = protocol != "crowdpose", cfg.ignore_regions
+    if wanted == "auto":
+        wanted = cfg.augmentation == "affine" and segments
+    ignored = None
+    if wanted or cfg.augmentation == "affine":  # whose black borders are ignored in any case
+        ignored = ignored_regions(nothing_to_learn(contents) if wanted else (), data)
+    return Labelled(data, images, cfg.exif, cfg.person_area, segments, ignored)
+
+
 def with_people(
-    data: Annotations, subset: int, annotation_file: Path, contents: Mapping
+    data: Annotations,
+    subset: int,
+    annotation_file: Path,
+    contents: Mapping,
+    unlabelled: bool = False,
 ) -> Annotations:
-    """Pictures with a labelled person; the first `subset` of them unless it is 0."""
-    rows = np.flatnonzero(np.diff(data.first))
+    """Pictures with a labelled person, or `unlabelled`: with anybody, also in a crowd; the first
+    `subset` of them unless it is 0."""
+    wanted = np.diff(data.first) > 0
+    if unlabelled:
+        others = [entry["image_id"] for entry in nothing_to_learn(contents)]
+        wanted |= np.isin(data.image_ids, others)
+    rows = np.flatnonzero(wanted)
     if not 0 <= subset <= len(rows):
         raise InputError(
             f"subset is {subset}, but {annotation_file} has {len(rows)} pictures with labelled "

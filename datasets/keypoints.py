@@ -14,13 +14,8 @@ from torch.utils.data import Dataset
 
 from datasets.custom import Poses
 from datasets.labelled import Labelled
-from datasets.transforms import (
-    People,
-    Sizes,
-    eval_transform,
-    flip,
-    train_transform,
-)
+from datasets.recipes import Augmentation
+from datasets.transforms import People, Sizes, eval_transform, flip
 from grouppose.errors import InputError, MissingFileError
 from grouppose.pictures import planar
 
@@ -40,7 +35,6 @@ class KeypointDataset(Dataset):
         poses: what is on the pictures.
         skeleton: of its people.
         split: "train" (augmented) or "val".
-        mirrors: whether every second picture is mirrored in training.
     """
 
     def __init__(
@@ -52,9 +46,8 @@ class KeypointDataset(Dataset):
         poses: Poses,
         split: str,
         sizes: Sizes,
-        seed: int,
+        augmentation: Augmentation | None,
         encode: Callable,
-        mirrors: bool,
     ):
         self.annotation_file = annotation_file
         self.protocol = protocol
@@ -65,9 +58,8 @@ class KeypointDataset(Dataset):
         self._labelled = labelled
         self._sizes = sizes
         self._mirrored = False
-        self._seed = seed
+        self._augmentation = augmentation
         self._encode = encode
-        self.mirrors = mirrors
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # workers see it change
 
     def __len__(self) -> int:
@@ -83,6 +75,11 @@ class KeypointDataset(Dataset):
     def people(self) -> int:
         """How many have a labelled keypoint."""
         return len(self._labelled.annotations.area)
+
+    @property
+    def mirrors(self) -> bool:
+        """Whether training mirrors every second picture."""
+        return self._augmentation is not None and self._augmentation.mirrors
 
     def network_settings(self) -> dict[str, Any]:
         """What the data say of the network: settings, in plain values."""
@@ -122,7 +119,10 @@ class KeypointDataset(Dataset):
         index, picture, unreadable = self._next_readable(range(len(self))[index])
         image, people = self._seen(index, *picture)
         size = tuple(image.shape[-2:])
-        target = self._encode(people, size, torch.zeros(size, dtype=torch.bool))
+        ignore = people.pop("ignore", None)
+        if ignore is None:
+            ignore = torch.zeros(size, dtype=torch.bool)
+        target = self._encode(people, size, ignore)
         target["image_id"] = torch.tensor(int(self.image_ids[index]))
         target["orig_size"] = torch.tensor(picture[0].shape[-2:])
         if unreadable:
@@ -134,8 +134,10 @@ class KeypointDataset(Dataset):
 
         Returns:
             image (3, h, w) uint8 RGB; people: keypoints (T, K, 2) float32, visible (T, K) bool,
-            boxes (T, 4) x0, y0, x1, y1, area (T,) and labels (T,) int64, 1 for a person. T may be
-            0.
+            boxes (T, 4) x0, y0, x1, y1, area (T,), labels (T,) int64, 1 for a person, small (T,)
+            bool and original_area (T,), both of the file's picture. T may be 0. In training also
+            mirrored, a bool; and ignore (h, w) bool, True where nothing is to be learnt, if the
+            recipe or a setting asks for it.
         """
         index, picture, _ = self._next_readable(range(len(self))[index])
         return self._seen(index, *picture)
@@ -143,12 +145,21 @@ class KeypointDataset(Dataset):
     def _seen(self, index: int, image: Tensor, people: People) -> tuple[Tensor, People]:
         """What is read, augmented when training and brought to the size of evaluation else."""
         if self.split == "train":
-            generator = np.random.default_rng((self._seed, int(self._epoch), index))
-            order = self.skeleton.flip_order if self.mirrors else None
-            return train_transform(image, people, self._sizes, order, generator)
+            return self._augmented(index, image, people)
         if self._mirrored:
             image, people = flip(image, people, self.skeleton.flip_order)
         return eval_transform(image, people, self._sizes)
+
+    def _augmented(self, index: int, image: Tensor, people: People) -> tuple[Tensor, People]:
+        picture, ignored = tuple(image.shape[-2:]), self._labelled.ignored
+        plan = self._augmentation.draw(*picture, int(self._epoch), index)
+        image, people = plan.apply(image, people, self.skeleton.flip_order)
+        people = {**people, "mirrored": plan.mirrored}
+        if ignored is not None:
+            seen = ignored.seen(index, picture, plan.matrix, plan.size, plan.outside)
+            seen = torch.from_numpy(seen)
+            people["ignore"] = seen.flip(-1) if plan.mirrored else seen
+        return image, people
 
     def _next_readable(
         self, index: int

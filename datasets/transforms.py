@@ -130,42 +130,114 @@ def within(people: People, height: int, width: int) -> People:
     return {name: value[inside] for name, value in {**people, "boxes": boxes}.items()}
 
 
-def train_transform(
-    image: Tensor,
-    people: People,
-    sizes: Sizes,
-    flip_order: Sequence[int] | None,
-    generator: np.random.Generator,
-) -> tuple[Tensor, People]:
-    """Random flip; then, for every second picture, a random crop; then a random training size.
+@dataclass(frozen=True)
+class CropPlan:
+    """What recipe "crop" does to one picture.
+
+    Attributes:
+        picture: height and width of the picture.
+        mirrored: whether left and right change places, first of all.
+        before: height and width before the crop; those of the picture if there is none.
+        box: top, left, height and width of the crop; None: there is none.
+        size: height and width for the network.
+    """
+
+    picture: tuple[int, int]
+    mirrored: bool
+    before: tuple[int, int]
+    box: tuple[int, int, int, int] | None
+    size: tuple[int, int]
+
+    outside = False  # nothing outside the picture is seen
+
+    def apply(
+        self, image: Tensor, people: People, flip_order: Sequence[int]
+    ) -> tuple[Tensor, People]:
+        """The picture for the network and the people on it."""
+        if self.mirrored:
+            image, people = flip(image, people, flip_order)
+        image, people = resize(image, people, self.before)
+        if self.box is not None:
+            image, people = crop(image, people, *self.box)
+        return resize(image, people, self.size)
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """(2, 3) from the picture's pixels to the network's, before these are mirrored."""
+        top, left, height, width = self.box or (0, 0, *self.before)
+        if self.mirrored:
+            left = self.before[1] - left - width
+        rows = []
+        for axis, start, side in ((1, left, width), (0, top, height)):
+            first, last = self.before[axis] / self.picture[axis], self.size[axis] / side
+            shift = (0.5 * first - 0.5 - start + 0.5) * last - 0.5  # of centres of pixels
+            rows.append([first * last * (axis == 1), first * last * (axis == 0), shift])
+        return np.array(rows)
+
+
+@dataclass(frozen=True)
+class Crop:
+    """Recipe "crop": a random flip, for every second picture a random crop, a random size."""
+
+    sizes: Sizes
+
+    @property
+    def largest(self) -> tuple[int, int]:
+        """Height and width of the largest pictures."""
+        shorter = max(self.sizes.scales)
+        return shorter, max(shorter, self.sizes.longest)
+
+    def draw(self, height: int, width: int, generator: np.random.Generator) -> CropPlan:
+        """What is done to a picture of that size."""
+        picture = before = (height, width)
+        mirrored, box = generator.random() < 0.5, None
+        if generator.random() < 0.5:
+            before = resized_size(*picture, int(generator.choice(self.sizes.before_crop)))
+            box = self._box(*before, generator)
+        shorter = int(generator.choice(self.sizes.scales))
+        size = resized_size(*(box[2:] if box else picture), shorter, self.sizes.longest)
+        return CropPlan(picture, mirrored, before, box, size)
+
+    def _box(
+        self, full_height: int, full_width: int, generator: np.random.Generator
+    ) -> tuple[int, int, int, int]:
+        low, high = self.sizes.crop
+        width, height = (
+            int(generator.integers(min(low, full), min(high, full), endpoint=True))
+            for full in (full_width, full_height)
+        )
+        top = int(generator.integers(full_height - height, endpoint=True))
+        left = int(generator.integers(full_width - width, endpoint=True))
+        return top, left, height, width
+
+
+def crop_matrix(
+    picture: tuple[int, int],
+    scale: float,
+    degrees: float,
+    shift: tuple[float, float],
+    side: int,
+) -> tuple[np.ndarray, float]:
+    """A square of a picture, turned, as a picture of `side` x `side` pixels.
 
     Args:
-        image, people, sizes: see the module.
-        flip_order: of the skeleton; None: pictures are not mirrored.
-        generator: of the random numbers, which are the same with mirroring and without.
+        picture: its height and width.
+        scale: side of the square, in shorter sides of the picture.
+        degrees: by which the square's content turns about its centre.
+        shift: dx, dy in pixels of the square's centre from the picture's.
+        side: of the result, in pixels.
+
+    Returns:
+        (2, 3) float64 from the picture's pixels to the result's; the factor that areas change by.
     """
-    if generator.random() < 0.5 and flip_order is not None:
-        image, people = flip(image, people, flip_order)
-    if generator.random() < 0.5:
-        image, people = _random_crop(image, people, sizes, generator)
-    shorter = int(generator.choice(sizes.scales))
-    return resize(image, people, resized_size(*image.shape[-2:], shorter, sizes.longest))
-
-
-def _random_crop(
-    image: Tensor, people: People, sizes: Sizes, generator: np.random.Generator
-) -> tuple[Tensor, People]:
-    shorter = int(generator.choice(sizes.before_crop))
-    image, people = resize(image, people, resized_size(*image.shape[-2:], shorter))
-    low, high = sizes.crop
-    full_height, full_width = image.shape[-2:]
-    width, height = (
-        int(generator.integers(min(low, full), min(high, full), endpoint=True))
-        for full in (full_width, full_height)
-    )
-    top = int(generator.integers(full_height - height, endpoint=True))
-    left = int(generator.integers(full_width - width, endpoint=True))
-    return crop(image, people, top, left, height, width)
+    height, width = picture
+    length = scale * min(height, width)
+    zoom, middle = side / length, side / 2
+    cosine, sine = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    turn = np.array([[cosine, sine], [-sine, cosine]])
+    centre = np.array([width / 2 + shift[0], height / 2 + shift[1]])
+    start = turn @ (side * (0.5 - centre / length) - middle) + middle
+    return np.concatenate([zoom * turn, start[:, None]], axis=1), zoom**2
 
 
 def eval_transform(image: Tensor, people: People, sizes: Sizes) -> tuple[Tensor, People]:

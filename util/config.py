@@ -27,7 +27,7 @@ DEFAULTS = Path(__file__).parent.parent / "config" / "defaults.py"
 OPTIONAL = {"data_aug_scale_overlap": float, "pretrained_backbone": str}
 AUTO = "auto"
 # Settings that may be this word, and what they are otherwise.
-OR_AUTO = {"batch_size": int, "data_aug_flip": bool, "flip_test": bool}
+OR_AUTO = {"batch_size": int, "data_aug_flip": bool, "flip_test": bool, "ignore_regions": bool}
 LIMIT = 1e300  # of numbers
 # Settings of a network that its weights do not depend on.
 TRAINING = ("pretrained_backbone", "use_checkpoint", "aux_loss", "dropout")

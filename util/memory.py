@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from datasets.recipes import recipe_of
 from grouppose.errors import InputError
 from grouppose.models import targets_of
 from util import distributed
@@ -109,9 +110,7 @@ def _try_step(
     precision: torch.dtype | None,
 ) -> None:
     """Forward and backward of noise of the largest size, with many people."""
-    factor = settings["data_aug_scale_overlap"] or 1.0
-    shorter = round(max(settings["data_aug_scales"]) * factor)
-    longer = max(shorter, round(settings["data_aug_max_size"] * factor))
+    shorter, longer = recipe_of(settings).largest
     images = torch.randint(256, (pictures, 3, shorter, longer), dtype=torch.uint8, device=device)
     padding = torch.zeros(pictures, shorter, longer, dtype=torch.bool, device=device)
     padding[:, -1] = True

@@ -6,12 +6,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from datasets.transforms import (
+    Crop,
     Sizes,
     crop,
     eval_transform,
     flip,
     resize,
-    train_transform,
     within,
 )
 from grouppose.errors import InputError
@@ -37,6 +37,11 @@ def people(keypoints, visible=None, boxes=None, area=None):
         "boxes": torch.tensor(boxes, dtype=torch.float32),
         "area": torch.full((count,), 1.0) if area is None else torch.tensor(area),
     }
+
+
+def train_sample(image, people, sizes, flip_order, generator):
+    plan = Crop(sizes).draw(*image.shape[-2:], generator)
+    return plan.apply(image, people, flip_order)
 
 
 def random_people(height, width, count=3, seed=0):
@@ -167,7 +172,7 @@ def test_arguments_are_not_changed():
     image, found = tensor_picture(80, 90), random_people(80, 90)
     copies = image.clone(), {name: value.clone() for name, value in found.items()}
     for seed in range(8):
-        train_transform(image, found, SIZES, COCO.flip_order, np.random.default_rng(seed))
+        train_sample(image, found, SIZES, COCO.flip_order, np.random.default_rng(seed))
     assert torch.equal(image, copies[0])
     assert all(torch.equal(found[name], copies[1][name]) for name in found)
 
@@ -176,7 +181,7 @@ def test_arguments_are_not_changed():
 @given(st.integers(0, 2**32), st.integers(30, 150), st.integers(30, 150))
 def test_training_pictures_keep_the_rules(seed, height, width):
     found = random_people(height, width)
-    image, result = train_transform(
+    image, result = train_sample(
         tensor_picture(height, width), found, SIZES, COCO.flip_order, np.random.default_rng(seed)
     )
     low, high = sorted(image.shape[-2:])
@@ -191,7 +196,7 @@ def test_flip_and_crop_come_every_second_time():
     found = random_people(64, 64)
     flipped = cropped = 0
     for seed in range(400):
-        result, after = train_transform(
+        result, after = train_sample(
             image, found, SIZES, COCO.flip_order, np.random.default_rng(seed)
         )
         flipped += bool(result[0, 0, 0] < 128 <= result[0, 0, -1])
@@ -225,3 +230,22 @@ def test_factor_multiplies_every_size():
 def test_impossible_sizes_are_refused(arguments, message):
     with pytest.raises(InputError, match=message):
         Sizes.from_settings(*arguments)
+
+
+def test_the_matrix_of_a_crop_goes_where_its_pixels_go():
+    height, width = 90, 140
+    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    image = torch.stack([x, y, x]).to(torch.uint8)
+    cropped = mirrored = 0
+    for seed in range(40):
+        plan = Crop(SIZES).draw(height, width, np.random.default_rng(seed))
+        result, _ = plan.apply(image, random_people(height, width), COCO.flip_order)
+        assert tuple(result.shape[-2:]) == plan.size
+        result = result.flip(-1) if plan.mirrored else result
+        rows, columns = np.mgrid[2 : plan.size[0] - 2, 2 : plan.size[1] - 2]
+        found = result[:2, 2:-2, 2:-2].numpy()  # the pixel that each comes from
+        there = np.einsum("ij,jhw->ihw", plan.matrix, np.stack([*found, np.ones(found.shape[1:])]))
+        np.testing.assert_allclose(there, np.stack([columns, rows]), atol=1)  # bytes round twice
+        cropped += plan.box is not None
+        mirrored += plan.mirrored
+    assert 10 < cropped < 30 and 10 < mirrored < 30

@@ -27,6 +27,9 @@ def test_a_step_of_the_largest_size_trains():
         "data_aug_scales": [32, 64],
         "data_aug_max_size": 96,
         "data_aug_scale_overlap": None,
+        "data_aug_scales2_resize": [32],
+        "data_aug_scales2_crop": [32, 32],
+        "augmentation": "crop",
         "num_body_points": 5,
     }
     seen = []
@@ -34,6 +37,10 @@ def test_a_step_of_the_largest_size_trains():
     memory._try_step(model, criterion, settings, 2, torch.device("cpu"), None)
     assert seen == [(2, 3, 64, 96)]
     assert all(p.grad is not None for p in model.input_proj.parameters())
+    affine = {"augmentation": "affine", "affine_size": 80, "affine_scale": [1.0, 1.0]}
+    settings |= {**affine, "affine_rotation": 0.0, "affine_translation": 0.0}
+    memory._try_step(model, criterion, settings, 1, torch.device("cpu"), None)
+    assert seen[1] == (1, 3, 80, 80)
 
 
 def test_on_a_cpu_a_number_is_needed():
