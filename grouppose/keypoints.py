@@ -1,4 +1,4 @@
-"""Pure functions of keypoints: similarity, agreement, suppression, logit space."""
+"""Pure functions of keypoints: similarity, agreement, logit space."""
 
 from __future__ import annotations
 
@@ -117,34 +117,7 @@ def agreement(keypoints: Tensor, before: Tensor, sigmas: Tensor) -> Tensor:
         sigmas: (K,) of the skeleton.
 
     Returns:
-        (..., K) in [1e-6, 1]; 1: not moved. Never 0, which would say that it is missing.
+        (..., K) above 0, at most 1; 1: not moved. 0 would say that it is missing.
     """
-    return _keypoint_similarity(keypoints, before, pose_area(keypoints), sigmas).clamp(min=1e-6)
-
-
-def suppress(
-    keypoints: Tensor,
-    scores: Tensor,
-    sigmas: Tensor,
-    threshold: float,
-    found: Tensor | None = None,
-) -> Tensor:
-    """Which people to keep so that no two are more alike than the threshold; better ones stay.
-
-    Args:
-        keypoints: (n, K, 2).
-        scores: (n,).
-        sigmas: (K,) of the skeleton.
-        threshold: OKS above which the lower-scored of two people goes.
-        found: (n, K) bool; None: all keypoints are. See `pose_similarity`.
-
-    Returns:
-        (n,) bool.
-    """
-    alike = pose_similarity(keypoints, keypoints, sigmas, found, found) > threshold
-    keep = torch.ones_like(scores, dtype=torch.bool)
-    for i in scores.argsort(descending=True, stable=True).tolist():
-        if keep[i]:
-            keep &= ~alike[i]
-            keep[i] = True
-    return keep
+    likeness = _keypoint_similarity(keypoints, before, pose_area(keypoints), sigmas)
+    return likeness.clamp(min=torch.finfo(likeness.dtype).tiny)

@@ -14,15 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from grouppose.people import People, chosen, nobody
 from util import distributed, sharding, stopping
 from util.loading import from_workers
 from util.log import Pace, Progress, logger
 from util.memory import explained
 from util.optim import Schedule, clip_gradients
 from util.state import TrainingState
-
-People = list[dict[str, Tensor]]
-
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4  # of glibc's malloc.h
 
@@ -86,13 +84,12 @@ def forward(
     padding: Tensor,
     device: torch.device,
     precision: Any,
-    **wanted: bool,
 ) -> dict[str, Any]:
     """The model's outputs in float32, whatever it computed in; images and padding on the CPU."""
     images = images.to(device, non_blocking=True)
     padding = padding.to(device, non_blocking=True) if padding.any() else None
     with torch.autocast(device.type, dtype=precision, enabled=precision is not None):
-        outputs = model(images, padding, **wanted)
+        outputs = model(images, padding)
     return _to_float(outputs)
 
 
@@ -258,34 +255,31 @@ def _to_device(target: dict[str, Any], device: torch.device) -> dict[str, Any]:
 @torch.inference_mode()
 def predict(
     model: nn.Module,
-    postprocess: Callable[[dict[str, Any], Tensor], People],
+    postprocess: Callable[[dict[str, Any], Tensor], list[People]],
     batches: Any,
     device: torch.device,
     precision: torch.dtype | None,
-    confidence: bool = False,
-) -> tuple[list[int], People, dict[int, str]]:
+) -> tuple[list[int], list[People], dict[int, str]]:
     """Finds the people of every picture of the data set, on all ranks together.
 
     Args:
         model: without DistributedDataParallel, as ranks may have different numbers of batches.
         batches: a loader whose dataset knows its `image_ids`; each rank has its share.
-        confidence: also give that of every keypoint.
 
     Returns:
         Image ids in the order of the data set; the people of each picture, on the CPU; ids of
         pictures that could not be read, which have nobody, and why. The same on all ranks.
     """
     model.eval()
-    wanted = {"previous": True} if confidence else {}
     image_ids: list[int] = []
-    people: People = []
+    people: list[People] = []
     unreadable: list[tuple[int, str]] = []
     ranks = distributed.world_size()
     with Progress(len(batches.dataset.image_ids), "evaluation") as progress:
         for images, padding, targets in from_workers(batches):
             if stopping.requested():
                 raise stopping.Stopped("stopped during evaluation", stopping.requested())
-            outputs = forward(model, images, padding, device, precision, **wanted)
+            outputs = forward(model, images, padding, device, precision)
             sizes = torch.stack([torch.as_tensor(t["orig_size"]) for t in targets]).to(device)
             found = [_to_device(p, torch.device("cpu")) for p in postprocess(outputs, sizes)]
             people += [_seen(p, target) for p, target in zip(found, targets, strict=True)]
@@ -293,28 +287,18 @@ def predict(
             image_ids += [int(target["image_id"]) for target in targets]
             progress.step(len(targets) * ranks)
     rows = [row for rows in distributed.from_all(unreadable) for row in rows]
-    return *_gather(image_ids, people, batches.dataset, confidence), dict(rows)
+    return *_gather(image_ids, people, batches.dataset), dict(rows)
 
 
-def _seen(people: dict[str, Tensor], target: dict[str, Any]) -> dict[str, Tensor]:
+def _seen(people: People, target: dict[str, Any]) -> People:
     """Nobody, if a black picture stood for one that could not be read."""
-    if "unreadable" not in target:
-        return people
-    return {name: value[:0] for name, value in people.items()}
+    return people if "unreadable" not in target else chosen(people, slice(0))
 
 
 def _gather(
-    image_ids: list[int], people: People, dataset: Any, confidence: bool
-) -> tuple[list[int], People]:
+    image_ids: list[int], people: list[People], dataset: Any
+) -> tuple[list[int], list[People]]:
     """Puts the shares of all ranks together, as arrays, in the order of the data set."""
-    num_keypoints = dataset.skeleton.num_keypoints
-    empty = {
-        "scores": torch.zeros(0),
-        "labels": torch.zeros(0, dtype=torch.int64),
-        "keypoints": torch.zeros(0, num_keypoints, 2),
-    }
-    if confidence:
-        empty["confidence"] = torch.zeros(0, num_keypoints)
     ids = distributed.gather_rows(torch.tensor(image_ids, dtype=torch.int64)).tolist()
     counts = torch.tensor([len(p["scores"]) for p in people], dtype=torch.int64)
     counts = distributed.gather_rows(counts).tolist()
@@ -322,7 +306,7 @@ def _gather(
         name: distributed.gather_rows(torch.cat([nothing, *(p[name] for p in people)])).split(
             counts
         )
-        for name, nothing in empty.items()
+        for name, nothing in nobody(dataset.skeleton.num_keypoints).items()
     }
     order = _positions(ids, dataset.image_ids)
     everybody = [{name: column[i] for name, column in columns.items()} for i in order]

@@ -23,15 +23,15 @@ from datasets.keypoints import KeypointDataset
 from datasets.matching import PERSON, matching
 from datasets.places import UNSCORED
 from grouppose.errors import InputError
-from grouppose.inference import tta
 from grouppose.inference.rescore import Rescorer, fit
+from grouppose.people import People, merge, somebody, unflip
 from grouppose.skeleton import UNPAIRED, Skeleton, mirrors
 from util import distributed, engine, mishaps
 from util.loading import EvalBatches, make_loader
 from util.log import logger, write_text
 from util.plots import drawn_samples, save_prediction_grid
 
-Found = tuple[list[int], engine.People]
+Found = tuple[list[int], list[People]]
 SUBMITTED = 20  # best people of a picture that COCO's evaluation looks at
 THRESHOLD = 0.3  # score from which people are drawn
 
@@ -43,7 +43,6 @@ def find_people(
     settings: Mapping[str, Any],
     device: torch.device,
     precision: torch.dtype | None,
-    confidence: bool = False,
     folder: Path | None = None,
 ) -> Found:
     """Finds the people of every picture, on all ranks together.
@@ -53,7 +52,6 @@ def find_people(
         postprocess: from its outputs to people.
         batches: of the evaluation set.
         settings: flip_test, test_scales, num_select, rescore, eval_batch_size.
-        confidence: also give that of keypoints.
         folder: of the run, for the list of pictures that cannot be read.
 
     Returns:
@@ -61,7 +59,6 @@ def find_people(
     """
     skeleton = batches.dataset.skeleton
     rescorer = Rescorer.load(settings["rescore"], skeleton) if settings["rescore"] else None
-    confidence = confidence or rescorer is not None
     found, seconds = [], []
     for shorter, mirrored in _views(settings, skeleton):
         began = time.monotonic()
@@ -70,9 +67,7 @@ def find_people(
             loader = _with_dataset(batches, batches.dataset.view(shorter, mirrored), settings)
         if mirrored:
             step = partial(_unflipped, postprocess, skeleton.flip_order)
-        image_ids, people, unreadable = engine.predict(
-            model, step, loader, device, precision, confidence
-        )
+        image_ids, people, unreadable = engine.predict(model, step, loader, device, precision)
         if not found:
             mishaps.note_unseen(unreadable, len(image_ids), folder, settings["max_unreadable"])
         found.append(people)
@@ -82,9 +77,9 @@ def find_people(
             f"test time: {len(found)} views of each picture, {sum(seconds):.1f} s, "
             f"{sum(seconds) / seconds[0]:.1f} times the first alone"
         )
-        found = [[_somebody(p) for p in people] for people in found]
+        found = [[somebody(p) for p in people] for people in found]
         sigmas = torch.tensor(skeleton.sigmas)
-        people = [tta.merge(of_picture, sigmas) for of_picture in zip(*found, strict=True)]
+        people = [merge(of_picture, sigmas) for of_picture in zip(*found, strict=True)]
     if rescorer is not None:
         people = [rescorer.rescored(of_picture) for of_picture in people]
     most = settings["num_select"]
@@ -105,17 +100,12 @@ def _views(settings: Mapping[str, Any], skeleton: Skeleton) -> list[tuple[int | 
     return [(shorter, mirrored) for shorter in scales for mirrored in sides]
 
 
-def _somebody(people: tta.People) -> tta.People:
-    """Without those of class 0, which stands for nothing."""
-    return {name: value[people["labels"] > 0] for name, value in people.items()}
-
-
 def _unflipped(
     postprocess: Callable, flip_order: Sequence[int], outputs: dict, sizes: Tensor
-) -> engine.People:
+) -> list[People]:
     found = postprocess(outputs, sizes)
     widths = sizes[:, 1].tolist()
-    return [tta.unflip(p, width, flip_order) for p, width in zip(found, widths, strict=True)]
+    return [unflip(p, width, flip_order) for p, width in zip(found, widths, strict=True)]
 
 
 def _with_dataset(
@@ -146,7 +136,7 @@ def report(
     dataset: KeypointDataset,
     stats: Mapping[str, float],
     results: list[dict],
-    people: engine.People,
+    people: list[People],
     folder: Path | None,
     samples: int,
     pictures: int,
@@ -243,14 +233,10 @@ def train_rescorer(
     """
     train, val = (loader.dataset for loader in batches)
     looked = _with_dataset(batches[1], train.view(), settings)
-    image_ids, people, unreadable = engine.predict(
-        model, postprocess, looked, device, precision, True
-    )
+    image_ids, people, unreadable = engine.predict(model, postprocess, looked, device, precision)
     mishaps.note_unseen(unreadable, len(image_ids), folder, settings["max_unreadable"])
     plain = {**settings, "rescore": ""}
-    val_ids, val_people = find_people(
-        model, postprocess, batches[1], plain, device, precision, confidence=True
-    )
+    val_ids, val_people = find_people(model, postprocess, batches[1], plain, device, precision)
     if not distributed.is_main():
         return
     network = fit(train.skeleton, *_examples(train, image_ids, people), settings["seed"])
@@ -266,13 +252,13 @@ def train_rescorer(
 
 
 def _examples(
-    dataset: KeypointDataset, image_ids: list[int], people: engine.People
+    dataset: KeypointDataset, image_ids: list[int], people: list[People]
 ) -> tuple[Tensor, Tensor]:
     """Features (n, F) of everybody who was found, and the OKS (n,) with the person that is theirs.
 
     People are given to predictions as for AP, best score first; who gets nobody has 0.
     """
-    people = [_somebody(p) for p in people]
+    people = [somebody(p) for p in people]
     network = Rescorer(dataset.skeleton)
     features = torch.cat([network.features(p) for p in people])
     persons = [{**p, "labels": torch.ones_like(p["labels"])} for p in people]

@@ -26,6 +26,7 @@ from grouppose.pictures import read_picture, resize_picture, resized_size
 PIXELS, SCORES = 0.05, 1e-4  # differences from the model that a file may have
 FORMATS = {"onnx": ".onnx", "torch-export": ".pt2"}
 ATTENTION = {"grid_sample": "reference", "gather": "gather"}  # form: backend of the operator
+COLUMNS = ("scores", "labels", "keypoints")  # of people, that a file gives
 _NEEDED = ("onnx", "onnxscript", "onnxruntime")
 
 People = dict[str, Tensor]
@@ -59,7 +60,8 @@ class Exportable(nn.Module):
             Best first: scores (B, n), labels (B, n) int64 (1 = person), keypoints (B, n, K, 2) x, y
             in pixels of `images`.
         """
-        return best_people(self.model(images), _sizes(images), self.max_people)
+        people = best_people(self.model(images), _sizes(images), self.max_people)
+        return {name: people[name] for name in COLUMNS}
 
 
 def _sizes(images: Tensor) -> Tensor:
@@ -219,9 +221,8 @@ def _save(program: torch.export.ExportedProgram, form: str, path: Path) -> None:
     if form == "torch-export":
         torch.export.save(program, path)
         return
-    names = ["scores", "labels", "keypoints"]
     written = torch.onnx.export(
-        program, input_names=["images"], output_names=names, dynamo=True, verbose=False
+        program, input_names=["images"], output_names=list(COLUMNS), dynamo=True, verbose=False
     )
     written.save(path, external_data=False)
 

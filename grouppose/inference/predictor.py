@@ -14,14 +14,14 @@ from torch import Tensor, nn
 
 from grouppose.checkpoints import read_checkpoint
 from grouppose.errors import InputError
-from grouppose.inference import options, tta
+from grouppose.inference import options
 from grouppose.inference.reading import Frame
 from grouppose.inference.rescore import Rescorer
 from grouppose.inference.results import PERSON, Keypoints, Result
 from grouppose.inference.sources import Reading, frames
 from grouppose.inference.tracking import Tracker
-from grouppose.keypoints import suppress
 from grouppose.models import family, known_settings, model_of
+from grouppose.people import People, chosen, merge, suppress, unflip
 from grouppose.pictures import resize_picture, resized_size
 from grouppose.skeleton import UNPAIRED, Skeleton, mirrors, skeleton_of
 
@@ -180,7 +180,7 @@ class Predictor:
     def _note(self, path: str, error: Exception) -> None:
         self.failed.append((path, str(error)))
 
-    def _people(self, pictures: Iterator[Frame]) -> Iterator[tuple[Frame, tta.People, Speed]]:
+    def _people(self, pictures: Iterator[Frame]) -> Iterator[tuple[Frame, People, Speed]]:
         """Frames with their people; batches are runs of pictures of one size.
 
         A camera's pictures do not wait for one another.
@@ -197,9 +197,7 @@ class Predictor:
         if batch:
             yield from self._people_of(batch)
 
-    def _people_of(
-        self, batch: list[tuple[Frame, float]]
-    ) -> Iterator[tuple[Frame, tta.People, Speed]]:
+    def _people_of(self, batch: list[tuple[Frame, float]]) -> Iterator[tuple[Frame, People, Speed]]:
         """Frames of one size with their people and times."""
         start = time.perf_counter()
         found = self._compute([frame for frame, _ in batch])
@@ -208,10 +206,10 @@ class Predictor:
             yield frame, people, {"read": read, "network": network}
 
     @torch.inference_mode()
-    def _compute(self, batch: Sequence[Frame]) -> list[tta.People]:
+    def _compute(self, batch: Sequence[Frame]) -> list[People]:
         """The people of pictures of one size, from all views."""
         height, width = batch[0].image.shape[-2:]
-        views: list[list[tta.People]] = []
+        views: list[list[People]] = []
         for shorter, longest in self.sizes:
             size = resized_size(height, width, shorter, longest)
             images = torch.stack([resize_picture(frame.image, size) for frame in batch])
@@ -219,35 +217,31 @@ class Predictor:
             if self.flip_test:
                 mirrored = self._look(images.flip(-1), (height, width))
                 order = self.skeleton.flip_order
-                views.append([tta.unflip(people, width, order) for people in mirrored])
+                views.append([unflip(people, width, order) for people in mirrored])
         found = views[0]
         if len(views) > 1:
-            found = [tta.merge(people, self._sigmas) for people in zip(*views, strict=True)]
+            found = [merge(people, self._sigmas) for people in zip(*views, strict=True)]
         if self._rescorer is not None:
             found = [self._rescorer.rescored(people) for people in found]
         return found
 
-    def _look(self, images: Tensor, size: tuple[int, int]) -> list[tta.People]:
+    def _look(self, images: Tensor, size: tuple[int, int]) -> list[People]:
         kind = self.device.type
         context = contextlib.nullcontext()
         if self.dtype != torch.float32:
             context = torch.autocast(kind, self.dtype)
         with context:
-            outputs = self.model(images.to(self.device), previous=True)
+            outputs = self.model(images.to(self.device))
         sizes = torch.tensor([size] * len(images), device=self.device)
         found = self._postprocess(outputs, sizes)
         return [{name: value.float().cpu() for name, value in people.items()} for people in found]
 
-    def _result(self, frame: Frame, people: tta.People, speed: Speed) -> Result:
+    def _result(self, frame: Frame, people: People, speed: Speed) -> Result:
         """Those who are good enough, in pixels of the file's picture."""
         keep = (people["scores"] >= self.threshold) & (people["labels"] > 0)
-        people = {name: value[keep][: self.max_people] for name, value in people.items()}
+        people = chosen(chosen(people, keep), slice(self.max_people))
         if self.suppress is not None:
-            found = people["confidence"] > 0
-            keep = suppress(
-                people["keypoints"], people["scores"], self._sigmas, self.suppress, found
-            )
-            people = {name: value[keep] for name, value in people.items()}
+            people = suppress(people, self._sigmas, self.suppress)
         size = (int(frame.image.shape[-2]), int(frame.image.shape[-1]))
         return Result(
             image=frame.image.permute(1, 2, 0).contiguous().numpy(),

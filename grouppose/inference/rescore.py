@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from grouppose.checkpoints import read_checkpoint, write_checkpoint
 from grouppose.errors import InputError
-from grouppose.inference.tta import People
-from grouppose.keypoints import pose_area, pose_similarity
+from grouppose.keypoints import pose_area
+from grouppose.people import People, chosen, similarity, somebody
 from grouppose.skeleton import Skeleton, skeleton_of
 
 HIDDEN = 64
@@ -44,19 +44,24 @@ class Rescorer(nn.Module):
         """What the network sees of the n people of a picture: (n, F).
 
         The pose in its own scale, lengths of limbs, confidences of keypoints, score and scale, and
-        how alike (OKS) a better-scored and any other person of the picture is.
+        how alike (OKS) a better-scored and any other person of the picture is. A missing keypoint
+        is at the middle of the others; its limbs have no length.
 
         Args:
             people: scores (n,), keypoints (n, K, 2) in pixels, confidence (n, K).
         """
         keypoints, confidence = people["keypoints"], people["confidence"]
-        count = len(keypoints)
-        scale = pose_area(keypoints).sqrt().clamp(min=1)
-        pose = (keypoints - keypoints.mean(1, keepdim=True)) / scale[:, None, None]
+        count, found = len(keypoints), confidence > 0
+        scale = pose_area(keypoints, found).sqrt().clamp(min=1)
+        number = found.sum(1).clamp(min=1)[:, None]
+        centre = keypoints.where(found[..., None], 0).sum(1) / number
+        pose = (keypoints - centre[:, None]) / scale[:, None, None]
+        pose = pose.where(found[..., None], 0)
         ends = torch.tensor(self.skeleton.limbs, dtype=torch.int64).reshape(-1, 2)
         limbs = (pose[:, ends[:, 0]] - pose[:, ends[:, 1]]).norm(dim=-1)
+        limbs = limbs * found[:, ends].all(-1)
         score = people["scores"].clamp(1e-4, 1 - 1e-4)
-        alike = pose_similarity(keypoints, keypoints, self.sigmas)
+        alike = similarity(people, people, self.sigmas)
         alike = alike * (1 - torch.eye(count))
         better = people["scores"][None, :] > people["scores"][:, None]
         company = [
@@ -74,10 +79,10 @@ class Rescorer(nn.Module):
     @torch.no_grad()
     def rescored(self, people: People) -> People:
         """The people of a picture with new scores, best first; class 0, nobody, is left out."""
-        people = {name: value[people["labels"] > 0] for name, value in people.items()}
+        people = somebody(people)
         scores = self(self.features(people)).sigmoid()
         order = scores.argsort(descending=True, stable=True)
-        return {name: value[order] for name, value in {**people, "scores": scores}.items()}
+        return chosen({**people, "scores": scores}, order)
 
     def save(self, path: str | Path) -> None:
         """Writes the network for `load`."""

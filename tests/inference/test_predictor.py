@@ -24,7 +24,7 @@ def test_it_gives_what_model_and_postprocess_give_in_pixels_of_the_file(weights)
     (result,) = predictor(weights)(image)
     model = grouppose.load_model(weights)
     with torch.no_grad():
-        outputs = model(torch.from_numpy(image).permute(2, 0, 1)[None], previous=True)
+        outputs = model(torch.from_numpy(image).permute(2, 0, 1)[None])
     (found,) = grouppose.postprocess(outputs, torch.tensor([[64, 96]]), num_select=12)
     person = found["labels"] == 1
     np.testing.assert_allclose(result.scores, found["scores"][person], atol=1e-5)

@@ -66,11 +66,11 @@ def test_large_pictures_of_a_batch_are_computed_one_by_one_alike(with_padding, m
     padding[1, :, 60:] = True
     padding = padding if with_padding else None
     with torch.no_grad():
-        together = model(images, padding, previous=True)
+        together = model(images, padding)
         sizes = []
         model.backbone.register_forward_hook(lambda _, inputs, __: sizes.append(len(inputs[0])))
         monkeypatch.setattr("grouppose.models.grouppose.model._LARGE", 64 * 96)
-        apart = model(images, padding, previous=True)
+        apart = model(images, padding)
     assert sizes == [1, 1, 1]
     torch.testing.assert_close(apart, together, rtol=1e-4, atol=1e-5)
     model(images, padding)  # with a gradient: together
@@ -80,7 +80,8 @@ def test_large_pictures_of_a_batch_are_computed_one_by_one_alike(with_padding, m
 def test_training_adds_the_outputs_of_earlier_layers_and_of_the_encoder():
     model = small()
     images = torch.zeros(2, 3, 64, 64, dtype=torch.uint8)
-    assert set(model.eval()(images)) == {"pred_logits", "pred_keypoints"}
+    expected = {"pred_logits", "pred_keypoints", "previous_keypoints"}
+    assert set(model.eval()(images)) == expected
     outputs = model.train()(images)
     assert len(outputs["aux_outputs"]) == 1
     assert outputs["interm_outputs"]["pred_keypoints"].shape == (2, 6, 5, 2)
@@ -229,12 +230,19 @@ def test_postprocess_by_hand():
     logits = torch.tensor([[[-9.0, 2.0], [1.0, -9.0]]])
     keypoints = torch.tensor([[[[0.5, 0.25]], [[1.0, 0.0]]]])
     outputs = {"pred_logits": logits, "pred_keypoints": keypoints}
-    (people,) = grouppose.postprocess(outputs, torch.tensor([[40, 100]]), num_select=2)
+    sizes = torch.tensor([[40, 100]])
+    (people,) = grouppose.postprocess(outputs, sizes, num_select=2, sigmas=torch.tensor([0.1]))
     assert people["labels"].tolist() == [1, 0]
     assert people["scores"].tolist() == pytest.approx(
         [1 / (1 + math.exp(-2)), 1 / (1 + math.exp(-1))]
     )
     assert people["keypoints"].tolist() == [[[50.0, 10.0]], [[100.0, 0.0]]]
+    assert people["confidence"].tolist() == [[1.0], [1.0]]  # nobody says that anything moved
+    outputs["previous_keypoints"] = keypoints + torch.tensor([[[[0.03, 0.0]], [[0.0, 1.0]]]])
+    (people,) = grouppose.postprocess(outputs, sizes, num_select=2, sigmas=torch.tensor([0.1]))
+    # one keypoint stands for an area of 0.53 * 32 * 32 pixels
+    expected = [math.exp(-(d**2) / (2 * 0.53 * 32**2 * 0.2**2)) for d in (3, 40)]
+    assert people["confidence"].flatten().tolist() == pytest.approx(expected)
     with pytest.raises(InputError, match="image_sizes"):
         grouppose.postprocess(outputs, torch.tensor([40, 100]))
 

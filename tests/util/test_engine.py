@@ -207,6 +207,7 @@ def test_predictions_come_in_the_order_of_the_data_set():
                 "scores": torch.full((count,), float(sizes[0, 1])),
                 "labels": torch.ones(count, dtype=torch.int64),
                 "keypoints": torch.zeros(count, 1, 2),
+                "confidence": torch.ones(count, 1),
             }
         ]
 

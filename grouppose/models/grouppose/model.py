@@ -123,26 +123,24 @@ class GroupPose(nn.Module):
         self.register_buffer("mean", torch.tensor(_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(_STD).view(3, 1, 1), persistent=False)
 
-    def forward(
-        self, images: Tensor, padding: Tensor | None = None, previous: bool = False
-    ) -> dict[str, object]:
+    def forward(self, images: Tensor, padding: Tensor | None = None) -> dict[str, object]:
         """Estimates the poses of all people.
 
         Args:
             images: (B, 3, H, W) RGB, uint8, or float in [0, 1]; normalised here.
             padding: (B, H, W) bool, True = padding; None: no padding.
-            previous: also give previous_keypoints, as pred_keypoints, of the layer before the last.
 
         Returns:
             pred_logits (B, N, classes), pred_keypoints (B, N, K, 2) x, y in [0, 1] of the picture
-            without its padding; when training also aux_outputs (the earlier decoder layers) and
-            interm_outputs (the encoder's selection), of the same two keys.
+            without its padding; previous_keypoints, the same of the layer before the last. When
+            training also aux_outputs (the earlier decoder layers) and interm_outputs (the encoder's
+            selection), of the first two keys.
         """
         check_images(images, padding)
         if self._one_by_one(images):
             paddings = [None] * len(images) if padding is None else padding.split(1)
             pairs = zip(images.split(1), paddings, strict=True)
-            each = [self.forward(image, pad, previous) for image, pad in pairs]
+            each = [self.forward(image, pad) for image, pad in pairs]
             return {name: torch.cat([found[name] for found in each]) for name in each[0]}
         memory, position = self._features(self.normalise(images, padding), padding)
         tokens = self.transformer.encoder(
@@ -156,10 +154,7 @@ class GroupPose(nn.Module):
             memory,
             self.pose_embed,
         )
-        outputs = self._outputs(instances, keypoints, selected)
-        if previous:
-            outputs["previous_keypoints"] = [selected.keypoints, *keypoints][-2]
-        return outputs
+        return self._outputs(instances, keypoints, selected)
 
     def optimize_for_inference(self) -> GroupPose:
         """Makes this model faster and gives it back: batch norm is folded into the convolutions.
@@ -220,6 +215,7 @@ class GroupPose(nn.Module):
             return {"pred_logits": logits, "pred_keypoints": keypoints[i]}
 
         outputs: dict[str, object] = layer(len(instances) - 1)
+        outputs["previous_keypoints"] = [selected.keypoints, *keypoints][-2]
         if self.training:
             if self.aux_loss:
                 outputs["aux_outputs"] = [layer(i) for i in range(len(instances) - 1)]

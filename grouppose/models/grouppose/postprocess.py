@@ -20,16 +20,16 @@ def postprocess(
     """Picks the best-scored people of each picture; there is nothing to suppress.
 
     Args:
-        outputs: pred_logits (B, N, classes), pred_keypoints (B, N, K, 2) in [0, 1]; if it has
-            previous_keypoints (B, N, K, 2), every keypoint gets a confidence from them.
+        outputs: pred_logits (B, N, classes), pred_keypoints (B, N, K, 2) in [0, 1] and
+            previous_keypoints, the same of the layer before; without the last, confidences are 1.
         image_sizes: (B, 2) int, original height and width in pixels.
         num_select: people per picture, at most N * classes.
         sigmas: (K,) of the skeleton, for the confidence; None: of the published one of that size.
 
     Returns:
         B dicts, best first: scores (n,) in [0, 1], labels (n,) int64 (1 = person),
-        keypoints (n, K, 2) x, y in pixels of the original picture; confidence (n, K) in [0, 1],
-        see `grouppose.keypoints.agreement`.
+        keypoints (n, K, 2) x, y in pixels of the original picture; confidence (n, K), above 0 as
+        no keypoint is missing: see `grouppose.keypoints.agreement`.
     """
     columns = best_people(outputs, image_sizes, num_select, sigmas)
     return [{name: column[b] for name, column in columns.items()} for b in range(len(image_sizes))]
@@ -55,14 +55,11 @@ def best_people(
     num_keypoints = outputs["pred_keypoints"].shape[2]
     query = query[:, :, None, None].expand(-1, -1, num_keypoints, 2)
     unit = image_sizes.to(scores.device, scores.dtype).flip(1)[:, None, None]  # width, height
-    keypoints, *before = (
-        outputs[name].float().gather(1, query) * unit
-        for name in ("pred_keypoints", "previous_keypoints")
-        if name in outputs
+    previous = outputs.get("previous_keypoints", outputs["pred_keypoints"])
+    keypoints, before = (
+        points.float().gather(1, query) * unit for points in (outputs["pred_keypoints"], previous)
     )
-    columns = {"scores": scores, "labels": labels, "keypoints": keypoints}
-    if before:
-        if sigmas is None:
-            sigmas = torch.tensor(skeleton_of(num_keypoints).sigmas)
-        columns["confidence"] = agreement(keypoints, before[0], sigmas.to(scores.device))
-    return columns
+    if sigmas is None:
+        sigmas = torch.tensor(skeleton_of(num_keypoints).sigmas)
+    confidence = agreement(keypoints, before, sigmas.to(scores.device))
+    return {"scores": scores, "labels": labels, "keypoints": keypoints, "confidence": confidence}

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from grouppose.inference.tta import merge, unflip
+from grouppose.people import merge, nobody, somebody, suppress, unflip
 from grouppose.skeleton import Skeleton
 
 PAIR = Skeleton.from_names(["left_eye", "right_eye", "nose"])
@@ -25,13 +25,49 @@ def test_unflip_mirrors_and_exchanges_left_and_right():
     assert torch.equal(again["keypoints"][0], TRIANGLE)
 
 
-def test_confidence_is_optional_and_follows_its_keypoint():
+def test_confidence_follows_its_keypoint():
     found = people((TRIANGLE, 0.9))
     found["confidence"] = torch.tensor([[0.1, 0.2, 0.3]])
     back = unflip(found, 100, PAIR.flip_order)
     torch.testing.assert_close(back["confidence"], torch.tensor([[0.2, 0.1, 0.3]]))
-    del found["confidence"]
-    assert "confidence" not in merge([found, found], SIGMAS)
+
+
+def test_a_keypoint_that_a_view_misses_is_that_of_the_others():
+    views = [people((TRIANGLE, score)) for score in (0.9, 0.3, 0.6)]
+    views[0]["keypoints"][0, 2] = 0
+    views[0]["confidence"] = torch.tensor([[1.0, 0.5, 0.0]])
+    views[1]["keypoints"] += 1
+    views[2]["keypoints"][0, 0] = 0
+    views[2]["confidence"] = torch.tensor([[0.0, 0.5, 0.4]])
+    merged = merge(views, SIGMAS)
+    assert merged["scores"].tolist() == pytest.approx([0.6])
+    # first: 0.9 and 0.3 of weight; second: 0.3 of 1.8 are one further; third: 0.3 of 0.9
+    expected = TRIANGLE + torch.tensor([0.25, 1 / 6, 1 / 3])[:, None]
+    torch.testing.assert_close(merged["keypoints"][0], expected)
+    expected = [1.0, (0.5 * 1.5 + 0.3) / 1.8, (0.3 * 1 + 0.6 * 0.4) / 0.9]
+    assert merged["confidence"][0].tolist() == pytest.approx(expected)
+    for view in views:
+        view["confidence"][0, 0] = 0
+    assert merge(views, SIGMAS)["confidence"][0, 0] == 0
+
+
+def test_suppression_keeps_the_better_of_two_alike():
+    far = TRIANGLE + 500
+    found = people((TRIANGLE, 0.5), (far, 0.9), (TRIANGLE + 0.1, 0.6), (far + 0.1, 0.2))
+    assert suppress(found, SIGMAS, 0.9)["scores"].tolist() == pytest.approx([0.9, 0.6])
+    assert len(suppress(found, SIGMAS, 1.0)["scores"]) == 4
+    found["confidence"][3] = torch.tensor([1, 0, 0])  # one keypoint, where the other has its own
+    assert len(suppress(found, SIGMAS, 0.9)["scores"]) == 2
+
+
+def test_nobody_and_somebody():
+    assert {name: tuple(column.shape) for name, column in nobody(3).items()} == {
+        "scores": (0,), "labels": (0,), "keypoints": (0, 3, 2), "confidence": (0, 3)
+    }  # fmt: skip
+    found = people((TRIANGLE, 0.9), (TRIANGLE, 0.8))
+    found["labels"][0] = 0
+    assert somebody(found)["scores"].tolist() == pytest.approx([0.8])
+    assert merge([nobody(3), nobody(3)], SIGMAS)["keypoints"].shape == (0, 3, 2)
 
 
 def test_views_are_averaged_by_score():
