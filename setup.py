@@ -20,6 +20,7 @@ from pathlib import Path
 
 from setuptools import Extension, __version__, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
 
 try:
     from setuptools.command.bdist_wheel import bdist_wheel
@@ -30,6 +31,7 @@ except ModuleNotFoundError:
         "and install again."
     )
 
+LAUNCHER = ("config", "datasets", "util")
 SOURCES = Path("grouppose/ops/csrc")
 DEFINES = ["-DTORCH_TARGET_VERSION=0x020b000000000000"]  # the stable ABI of torch 2.11
 CXX_FLAGS = ["-std=c++20", "-O3", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wno-psabi"]
@@ -216,6 +218,20 @@ class BuildKernels(build_ext):
         self.link(extension, objects.values(), [*folders, *libraries])
 
 
+class CopyLauncher(build_py):
+    """Puts main.py and its folders inside the package: at the top, names like util may be taken."""
+
+    def run(self):
+        super().run()
+        if self.editable_mode:
+            return
+        files = [Path("main.py"), *(f for name in LAUNCHER for f in Path(name).rglob("*.py"))]
+        for file in files:
+            target = Path(self.build_lib) / "grouppose" / "launcher" / file
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self.copy_file(str(file), str(target))
+
+
 class TagWheel(bdist_wheel):
     """A wheel for one platform and any Python 3."""
 
@@ -239,5 +255,5 @@ setup(
     ext_modules=[extension(device) for device in devices],
     # a wheel holds what its own build made, not what an earlier one left in the source tree
     exclude_package_data={"": ["*.so", "ops/*.so"]},
-    cmdclass={"build_ext": BuildKernels, "bdist_wheel": TagWheel},
+    cmdclass={"build_ext": BuildKernels, "build_py": CopyLauncher, "bdist_wheel": TagWheel},
 )

@@ -95,7 +95,7 @@ def load_config(
     Returns:
         All settings, frozen: a misspelt attribute raises instead of answering {}.
     """
-    given = read_file(path)
+    given = read_file(_found(path))
     config = {name: setting.value for name, setting in read_file(DEFAULTS).items()}
     modelname = given["modelname"].value if "modelname" in given else config["modelname"]
     config.update({**known_settings(modelname), **config})
@@ -130,6 +130,14 @@ def network_of(checkpoint: str) -> dict[str, Any]:
     """The settings that a file's weights were trained for; how to train on is the config's."""
     stored = stored_settings(read_checkpoint(checkpoint))
     return {name: value for name, value in stored.items() if name not in TRAINING}
+
+
+def _found(path: str | Path) -> Path:
+    """A config file: the one that is there, or one of ours, by name: config/demo.py, demo."""
+    path = Path(path)
+    ours = DEFAULTS.parent / f"{path.name.removesuffix('.py')}.py"
+    by_name = str(path.parent) in (".", DEFAULTS.parent.name)
+    return ours if by_name and not path.is_file() and ours.is_file() else path
 
 
 def read_file(path: str | Path, above: tuple[Path, ...] = ()) -> dict[str, Setting]:

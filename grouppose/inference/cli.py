@@ -17,6 +17,11 @@ _WEIGHTS = "checkpoint; without it the demo's, which knows drawn people only"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if arguments[:1] in (["train"], ["eval"]):  # main.py has its own parser
+        from grouppose.inference.launch import launch
+
+        return exit_status(lambda: launch(arguments[0], arguments[1:]))
     given = _parser().parse_args(arguments)
     return exit_status(lambda: given.run(given))
 
@@ -27,6 +32,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     _add_predict(commands.add_parser("predict", help="find and draw people's poses"))
+
+    commands.add_parser("train", help="train a model; grouppose train --help lists its options")
+    commands.add_parser("eval", help="score a model; the same options, with --resume FILE")
 
     export = commands.add_parser("export", help="write a model as ONNX or for torch.export")
     export.set_defaults(run=run_export)
