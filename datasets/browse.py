@@ -4,8 +4,9 @@
         [--options KEY=VALUE ...] [--count 12] [--out browse.html]
 
 A row a picture: as it is labelled, mirrored, and augmented twice. A person's left is blue, the
-right red: in the mirrored picture, blue must still be on the person's left. FILE.html also lists
-the keypoints; FILE.png is the grid alone.
+right red: in the mirrored picture, blue must still be on the person's left. Where nothing is to be
+learnt (crowds, people without labels, borders; see ignore_regions), augmented pictures are violet.
+FILE.html also lists the keypoints; FILE.png is the grid alone.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from torch import Tensor
 
 from datasets.keypoints import KeypointDataset
+from datasets.transforms import People
 from grouppose.commands import Parser, exit_status
 from grouppose.errors import InputError
 from grouppose.files import write_whole
@@ -28,6 +31,7 @@ from grouppose.inference.visualize import draw_grid, draw_poses
 from grouppose.skeleton import Skeleton
 
 SIDE = 420  # pixels, about, of a drawn picture's longer side
+VIOLET = np.array([70, 20, 110], dtype=np.uint8)  # added to pixels of half their brightness
 COLUMNS = ("as labelled", "mirrored", "augmented", "augmented again")
 
 
@@ -44,20 +48,20 @@ def sample_grid(dataset: KeypointDataset, count: int) -> np.ndarray:
     for place in dict.fromkeys(places.tolist()):
         for epoch, view in enumerate(views):
             dataset.set_epoch(epoch)
-            image, target = view[place]
-            cells.append(_drawn(image, target, dataset.skeleton))
+            cells.append(_drawn(*view.sample(place), dataset.skeleton))
     return draw_grid(cells, len(views))
 
 
-def _drawn(image, target, skeleton: Skeleton) -> np.ndarray:
+def _drawn(image: Tensor, people: People, skeleton: Skeleton) -> np.ndarray:
     size = np.array(image.shape[:0:-1])  # width, height
     factor = SIDE / size.max()
     pixels = image.permute(1, 2, 0).numpy()
+    if "ignore" in people:
+        pixels = np.where(people["ignore"].numpy()[..., None], pixels // 2 + VIOLET, pixels)
     way = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
     pixels = cv2.resize(pixels, np.rint(size * factor).astype(int).tolist(), interpolation=way)
-    drawn_size = np.array(pixels.shape[1::-1])
-    points = target["keypoints"].numpy() * drawn_size
-    visible = target["visible"].numpy()
+    points = people["keypoints"].numpy() * (np.array(pixels.shape[1::-1]) / size)
+    visible = people["visible"].numpy()
     drawn = draw_poses(pixels, points, skeleton=skeleton, visible=visible)
     colours = {"left": (60, 130, 255), "right": (235, 50, 50), "middle": (70, 200, 90)}
     for person, shown in zip(points, visible, strict=True):
@@ -87,7 +91,8 @@ def page(grid: np.ndarray, dataset: KeypointDataset) -> str:
         f"<p>Mirroring exchanges {pairs or 'nothing'}{unused}.</p>"
         f"<p>Neither left nor right: {', '.join(middle) or 'none'}.</p>"
         "<p>A person's left is blue, the right red, the rest green. In the mirrored picture blue "
-        "must still be on the person's left.</p>"
+        "must still be on the person's left. Nothing is learnt where augmented pictures are violet."
+        "</p>"
         f"<table><tr>{heads}</tr></table><img alt='samples' src='data:image/png;base64,{picture}'>"
     )
 

@@ -64,3 +64,16 @@ def test_a_page_names_the_pairs_and_holds_its_picture(tmp_path, capsys, monkeypa
     assert "expected a name that ends in .html or .png" in capsys.readouterr().err
     assert main([*line, "--out", str(tmp_path / "no" / "b.png"), "--count", "1"]) == 1
     assert "cannot write" in capsys.readouterr().err
+
+
+def test_regions_in_which_nothing_is_learnt_are_violet(tmp_path):
+    folder = ears(tmp_path, ["left_ear", "right_ear"])
+    changes = {"augmentation": "affine", "affine_size": 420, "affine_scale": [2.0, 2.0]}
+    changes |= {"affine_rotation": 0.0, "affine_translation": 0.0}
+    grid = sample_grid(build_dataset("train", custom(folder, **changes)), 1)
+    gap = (grid.shape[1] - 4 * 420) // 5
+    plain, augmented = (grid[gap:, gap + i * (420 + gap) :][:420, :420] for i in (1, 2))
+    # the picture, 400 x 200, is the middle 420 x 210 of the square; the rest is black borders
+    violet = (augmented == (70, 20, 110)).all(-1)
+    assert violet[:104].all() and violet[-104:].all() and not violet[107:-107].any()
+    assert not (plain == (70, 20, 110)).all(-1).any()
