@@ -27,23 +27,17 @@ if TYPE_CHECKING:  # imported inside functions, so that --help answers at once
 
 def read_settings(args: argparse.Namespace) -> Dict:
     """The config with the flags and options of the command line."""
-    from grouppose.backbones import SWINS, pretrained_file
-    from grouppose.errors import InputError
+    from grouppose.backbones import imagenet_source
     from util.config import load_config
 
     names = ("dataset_file", "coco_path", "backbone", "seed", "note")
     flags = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     settings = load_config(args.config_file, args.options, flags, args.resume)
-    if args.resume or args.pretrain_model_path:
+    if args.resume or args.pretrain_model_path or "backbone" not in settings:
         return settings  # that file holds the backbone too
-    if args.swin_pretrain_path:
-        file = pretrained_file(settings.backbone, args.swin_pretrain_path)
-        settings.pretrained_backbone = str(file)
-    elif settings.backbone in SWINS and settings.pretrained_backbone == "imagenet":
-        raise InputError(
-            f"{settings.backbone} starts from ImageNet weights; give their folder with "
-            "--swin_pretrain_path, or --options pretrained_backbone=none"
-        )
+    settings.pretrained_backbone = imagenet_source(
+        settings.backbone, settings.pretrained_backbone, args.swin_pretrain_path
+    )
     return settings
 
 

@@ -6,7 +6,7 @@ defaults, come from `grouppose.models`. A name that is in neither place is an er
 
 _base_ = ["coco_transformer.py"]
 
-modelname = "grouppose"
+modelname = ""  # a folder of grouppose/models; "": the first family
 note = ""  # free text, kept in the log and in the written config
 seed = 42
 
@@ -18,6 +18,8 @@ val_annotations = ""
 train_images = ""
 val_images = ""
 train_list = ""  # a file that names the training pictures to use; "": all
+num_body_points = 17  # keypoints of a person; in a custom set its file decides
+num_classes = 2  # of the data, and one that stands for nobody; likewise
 skeleton = None  # a name ("halpe26", ...) or JSON file; None: what the data or the checkpoint say
 categories = []  # [id, name] of each class, from the data
 subset = 0  # train and evaluate on the first so many training pictures alone; 0: no such limit
@@ -40,12 +42,15 @@ synthetic_size = 192  # height and width of a drawn picture
 # Optimizer
 batch_size = 2  # per process; "auto": as many as fit on the GPU
 accumulate = 1  # batches of a step: 2 trains batch_size=1 as batch_size=2, in half of the memory
-recipe_batch = 16  # pictures of a step, of all processes, that the learning rates are for
-lr = 1e-4
-lr_backbone = 1e-5
-lr_backbone_names = ["backbone.0"]  # parameters with this in their name learn at lr_backbone
-weight_decay = 1e-4
-clip_max_norm = 0.1  # of the gradient; 0: no clipping
+recipe_batch = 0  # pictures of a step, of all processes, that the rates are for; 0: unknown
+optimizer = "adamw"  # or "adam"
+lr = 1e-3
+lr_backbone = None  # None: the backbone learns at lr as the rest
+lr_backbone_names = []  # parameters with one of these in their name learn at lr_backbone
+weight_decay = 0.0
+clip_max_norm = 0.0  # of the gradient; 0: no clipping
+sync_bn = False  # batch norm over the pictures of all processes; on GPUs
+frozen_norms = []  # batch norms with one of these in their name keep statistics and weights
 use_ema = False  # also keep, evaluate and save a moving average of the weights
 ema_decay = 0.9997
 ema_epoch = 0  # the average starts at this epoch
@@ -54,10 +59,14 @@ max_bad_steps = 10  # in a row whose loss or gradient is not finite; then back t
 max_rollbacks = 3  # such returns; then an error
 
 # Schedule
-epochs = 60
-lr_schedule = "step"  # "step": a tenth after every lr_drop epochs; "cosine": down to 0 at the end
-lr_drop = 50
-warmup_steps = 0  # steps in which the rate rises from 0
+epochs = 100
+lr_schedule = "step"  # "step": by lr_drop or lr_table; "cosine": down to 0 at the end
+lr_drop = []  # a tenth after each of these epochs; a number: after every so many epochs
+lr_table = []  # in place of lr_drop: [[0, 1], [65, 0.2], ...]; factors of the rates from epochs on
+warmup_steps = 0  # steps in which the rate rises
+warmup_epochs = 0.0  # the same in epochs
+warmup_ratio = 0.0  # of the rate in the first of them; 0: 1 / warmup_steps
+warmup_names = []  # parameters with one of these in their name warm up; []: all
 
 # Evaluation and checkpoints
 eval_every = 1  # epochs; the last one is always evaluated

@@ -9,6 +9,7 @@ _base_ = ["coco_transformer.py"]
 modelname = "grouppose"
 
 # Training
+optimizer = "adamw"
 lr = 1e-4
 lr_backbone = 1e-5
 lr_backbone_names = ["backbone.0"]
@@ -16,6 +17,7 @@ batch_size = 2  # per GPU
 recipe_batch = 16
 weight_decay = 1e-4
 epochs = 60
+lr_schedule = "step"
 lr_drop = 50
 save_checkpoint_interval = 10
 clip_max_norm = 0.1

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from addict import Dict
 from yapf.yapflib.yapf_api import FormatCode
 
+from grouppose import models
 from grouppose.checkpoints import read_checkpoint
 from grouppose.errors import (
     InputError,
@@ -19,42 +20,36 @@ from grouppose.errors import (
     SettingTypeError,
     nearest,
 )
-from grouppose.models import known_settings, published, stored_settings
+from util import optim
 
 DEFAULTS = Path(__file__).parent.parent / "config" / "defaults.py"
 
-# Settings that may be None, and what they are otherwise.
-OPTIONAL = {"data_aug_scale_overlap": float, "pretrained_backbone": str}
+# Settings that may be None, and what they are otherwise; a family has others.
+OPTIONAL = {"data_aug_scale_overlap": float, "lr_backbone": float}
 AUTO = "auto"
 # Settings that may be this word, and what they are otherwise.
 OR_AUTO = {"batch_size": int, "data_aug_flip": bool, "flip_test": bool, "ignore_regions": bool}
 LIMIT = 1e300  # of numbers
-# Settings of a network that its weights do not depend on.
-TRAINING = ("pretrained_backbone", "use_checkpoint", "aux_loss", "dropout")
+ONE_OR_MORE = {"lr_drop": int}  # settings that may be one of these or a list of them
 
 POSITIVE = (
     "batch_size",
     "accumulate",
     "eval_batch_size",
     "epochs",
-    "lr_drop",
     "eval_every",
     "save_checkpoint_interval",
     "keep_checkpoints",
     "max_bad_steps",
-    "recipe_batch",
-    "num_queries",
-    "num_select",
-    "num_feature_levels",
-    "hidden_dim",
-    "nheads",
 )
 NOT_NEGATIVE = (
     "lr",
     "lr_backbone",
     "weight_decay",
     "clip_max_norm",
+    "recipe_batch",
     "warmup_steps",
+    "warmup_epochs",
     "ema_epoch",
     "save_steps",
     "early_stop",
@@ -63,7 +58,6 @@ NOT_NEGATIVE = (
     "max_unreadable",
     "seed",
 )
-SCHEDULES = ("step", "cosine")
 # 0 in a custom set: its annotation file decides. A config that says otherwise was written for
 # another set, so that only --options and a checkpoint count.
 FROM_DATA = ("num_body_points", "num_classes")
@@ -97,11 +91,11 @@ def load_config(
     """
     given = read_file(_found(path))
     config = {name: setting.value for name, setting in read_file(DEFAULTS).items()}
-    modelname = given["modelname"].value if "modelname" in given else config["modelname"]
-    config.update({**known_settings(modelname), **config})
+    config["modelname"] = family_in(given.pop("modelname", Setting("", str(path))))
+    config.update({**models.known_settings(config["modelname"]), **config})
     for name, setting in given.items():
         assign(config, name, setting.value, setting.place)
-    for name, value in (network_of(resumed) if resumed else {}).items():
+    for name, value in (network_of(resumed, config["modelname"]) if resumed else {}).items():
         assign(config, name, value, resumed)
     for name, value in (flags or {}).items():
         assign(config, name, value, f"--{name} {value}")
@@ -126,10 +120,30 @@ def frozen(settings: Mapping[str, Any]) -> Dict:
     return settings
 
 
-def network_of(checkpoint: str) -> dict[str, Any]:
+def family_in(modelname: Setting) -> str:
+    """The family of models that a config is for."""
+    name = modelname.value or models.FIRST
+    try:
+        models.family(name)
+    except SettingNameError as error:
+        raise SettingNameError(f"{modelname.place}: {error}") from None
+    return name
+
+
+def network_of(checkpoint: str, modelname: str) -> dict[str, Any]:
     """The settings that a file's weights were trained for; how to train on is the config's."""
-    stored = stored_settings(read_checkpoint(checkpoint))
-    return {name: value for name, value in stored.items() if name not in TRAINING}
+    try:
+        stored = models.stored_settings(read_checkpoint(checkpoint))
+    except InputError as error:
+        raise InputError(models.named(str(error), checkpoint)) from None
+    found = stored["modelname"]
+    if found != modelname:
+        raise InputError(
+            f"{checkpoint} holds weights of {models.title(found)}, the config is for "
+            f"{models.title(modelname)}; {models.use(found)}"
+        )
+    training = ("pretrained_backbone", *models.published(found, "TRAINING", ()))
+    return {name: value for name, value in stored.items() if name not in training}
 
 
 def _found(path: str | Path) -> Path:
@@ -199,12 +213,29 @@ def assign(config: dict[str, Any], name: str, value: Any, place: str) -> None:
             )
         return
     parent, key = _locate(config, name, place)
-    parent[key] = _fit(name, value, parent[key], place)
+    if name == "modelname" and value != config[name]:
+        raise InputError(
+            f"{place}: the config is for {config[name]!r}, each family has its own; "
+            f"{models.use(str(value))}"
+        )
+    optional = _optional(config)
+    if name not in optional:
+        parent[key] = _fit(name, value, parent[key], place)
+    elif value is None or optional[name] is None:
+        parent[key] = value
+    else:
+        parent[key] = _fit_type(name, value, optional[name], parent[key], place)
+
+
+def _optional(config: Mapping[str, Any]) -> dict[str, type | None]:
+    """Settings that may be None, and their type otherwise; None: of any."""
+    settings = {**models.optional_settings(config["modelname"]), **OPTIONAL}
+    return settings | dict.fromkeys(ANY_OF)
 
 
 def fixed_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """Published settings of what the model's family does in one way only, with that value."""
-    return published(config["modelname"], "FIXED", {})
+    return models.published(config["modelname"], "FIXED", {})
 
 
 def assign_text(config: dict[str, Any], name: str, text: str, place: str) -> None:
@@ -214,10 +245,11 @@ def assign_text(config: dict[str, Any], name: str, text: str, place: str) -> Non
         assign(config, name, _parse(text, fixed[name]), place)
         return
     parent, key = _locate(config, name, place)
-    is_text = OPTIONAL.get(name) is str or name in ANY_OF
+    optional = _optional(config)
+    is_text = optional.get(name) is str or name in ANY_OF
     now = OR_AUTO[name]() if name in OR_AUTO else parent[key]
     value = _parse(text, "" if is_text else now)
-    empty = (name in OPTIONAL or name in ANY_OF) and text.lower() == "none"
+    empty = name in optional and text.lower() == "none"
     assign(config, name, None if empty else value, place)
 
 
@@ -254,10 +286,15 @@ def _fit(name: str, value: Any, now: Any, place: str) -> Any:
     """`value` in the type of the setting, which has the value `now`."""
     if name in OR_AUTO:
         return value if value == AUTO else _fit_type(name, value, OR_AUTO[name], now, place)
-    if name in OPTIONAL:
-        return None if value is None else _fit_type(name, value, OPTIONAL[name], now, place)
-    if now is None or name in ANY_OF:
+    if now is None:
         return value
+    if name in ONE_OR_MORE:
+        many = isinstance(value, list | tuple)
+        values = [
+            _fit_type(name, item, ONE_OR_MORE[name], now, place)
+            for item in (value if many else [value])
+        ]
+        return values if many else values[0]
     if not isinstance(now, list):
         return _fit_type(name, value, type(now), now, place)
     values = list(value) if isinstance(value, list | tuple) else [value]
@@ -284,28 +321,21 @@ def check_values(config: Mapping[str, Any]) -> None:
     from_data = 0 if config["dataset_file"] == "custom" else 1
     for names, least in ((POSITIVE, 1), (NOT_NEGATIVE, 0), (FROM_DATA, from_data)):
         for name in names:
-            if name in config and config[name] != AUTO and config[name] < least:
+            given = name in config and config[name] not in (None, AUTO)
+            if given and config[name] < least:
                 raise InputError(f"{name} is {config[name]}, expected at least {least}")
-    for name, choices in (("lr_schedule", SCHEDULES), ("sharding", SHARDINGS)):
-        if config[name] not in choices:
-            raise InputError(f"{name} is {config[name]!r}; {nearest(config[name], choices)}")
+    if config["sharding"] not in SHARDINGS:
+        raise InputError(
+            f"sharding is {config['sharding']!r}; {nearest(config['sharding'], SHARDINGS)}"
+        )
     if config["sharding"] == "full" and config["use_ema"]:
         raise InputError(
             "sharding is 'full', which keeps no moving average of the weights; set use_ema=False"
         )
     if not 0 < config["ema_decay"] < 1:
         raise InputError(f"ema_decay is {config['ema_decay']}, expected between 0 and 1")
-    if config["hidden_dim"] % config["nheads"]:
-        raise InputError(
-            f"hidden_dim is {config['hidden_dim']}, expected a multiple of nheads "
-            f"({config['nheads']})"
-        )
-    candidates = config["num_queries"] * (config["num_classes"] or 2)
-    if config["num_select"] > candidates:
-        raise InputError(
-            f"num_select is {config['num_select']}, but num_queries x num_classes gives "
-            f"{candidates} candidates only; lower num_select"
-        )
+    optim.check(config)
+    models.check_settings(config)
 
 
 def format_config(config: Mapping[str, Any], title: str) -> str:

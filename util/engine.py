@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from grouppose.people import People, chosen, nobody
-from util import distributed, sharding, stopping
+from util import distributed, norms, sharding, stopping
 from util.loading import from_workers
 from util.log import Pace, Progress, logger
 from util.memory import explained
@@ -130,7 +130,7 @@ def train_one_epoch(
         Means over the epoch's good steps and all ranks: "loss", the weighted sum, and every loss
         unweighted; and how fast it went (`Pace`).
     """
-    model.train()
+    norms.train(model)
     pace = Pace(device)
     first = state.epoch * schedule.steps_per_epoch
     total = schedule.steps_per_epoch * state.step_size

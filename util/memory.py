@@ -13,7 +13,7 @@ from torch import nn
 from datasets.recipes import recipe_of
 from grouppose.errors import InputError
 from grouppose.models import targets_of
-from util import distributed
+from util import distributed, norms
 from util.log import highest_memory, logger
 
 AUTO = "auto"
@@ -115,7 +115,7 @@ def _try_step(
     padding = torch.zeros(pictures, shorter, longer, dtype=torch.bool, device=device)
     padding[:, -1] = True
     with torch.autocast(device.type, dtype=precision, enabled=precision is not None):
-        outputs = model.train()(images, padding)
+        outputs = norms.train(model)(images, padding)
     target = targets_of(settings)(*_crowd(settings["num_body_points"], shorter, longer))
     targets = [{name: value.to(device) for name, value in target.items()}] * pictures
     criterion.total(criterion(outputs, targets, criterion.count(targets))).backward()

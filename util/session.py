@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 
 from grouppose.checkpoints import read_checkpoint
 from grouppose.files import folder_for_results
-from util import distributed, log, sharding
+from util import distributed, log, norms, sharding
 from util.ema import ModelEma
 from util.loading import effective_batch
 from util.lock import locked
@@ -146,6 +146,7 @@ def build_state(run: Run) -> tuple[nn.Module, TrainingState]:
     args, settings = run.args, run.settings
     if args.pretrain_model_path and not args.resume:
         load_pretrained(run.model, args.pretrain_model_path, args.finetune_ignore)
+    norms.prepare(run.model, settings, run.device)
     model = parallel(run)
     own = model if run.sharded else run.model
     state = TrainingState(
@@ -210,12 +211,14 @@ def start_files(session: Session) -> None:
 def _compare_batch(settings: Mapping[str, Any]) -> None:
     """Warns if a step has another number of pictures than the recipe's."""
     found, wanted = effective_batch(settings), settings["recipe_batch"]
-    if found == wanted:
+    if wanted in (0, found):
         return
     pictures = found // settings["accumulate"]
     keep = f"accumulate={wanted // pictures}, or " if wanted % pictures == 0 else ""
     rates = " ".join(
-        f"{name}={settings[name] * found / wanted:.3g}" for name in ("lr", "lr_backbone")
+        f"{name}={settings[name] * found / wanted:.3g}"
+        for name in ("lr", "lr_backbone")
+        if settings[name] is not None
     )
     logger.warning(
         f"the effective batch is {found}, the recipe's {wanted}: set {keep}learning rates in "

@@ -254,8 +254,7 @@ def kept_files(
     state, settings = session.state, session.run.settings
     names, others = [], {}
     due = state.epoch % settings.save_checkpoint_interval == 0
-    drops = settings.lr_schedule == "step" and state.epoch % settings.lr_drop == 0
-    if due or drops:
+    if due or session.schedule.drops(state.epoch):
         names.append(f"checkpoint{state.epoch - 1:04}.pth")
     if improved.get("regular"):
         names.append("checkpoint_best_regular.pth")

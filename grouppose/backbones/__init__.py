@@ -11,7 +11,7 @@ from grouppose.backbones import resnet, swin
 from grouppose.backbones.pretrained import load_imagenet
 from grouppose.backbones.resnet import RESNETS, SMALL_RESNETS, ResNet
 from grouppose.backbones.swin import SWINS, Swin
-from grouppose.errors import MissingFileError, SettingNameError, nearest
+from grouppose.errors import InputError, MissingFileError, SettingNameError, nearest
 
 BACKBONES = (*RESNETS, *SMALL_RESNETS, *SWINS)
 
@@ -43,6 +43,26 @@ def build_backbone(
     if pretrained is not None:
         load_imagenet(backbone, name, pretrained)
     return backbone
+
+
+def imagenet_source(
+    name: str, given: str | None, folder: str | Path | None = None
+) -> str | Path | None:
+    """Where a backbone's ImageNet weights come from, as `build_backbone` takes it.
+
+    Args:
+        name: of the backbone.
+        given: a file, "imagenet" or None.
+        folder: of the Swin Transformer release's files, before what is given.
+    """
+    if folder:
+        return str(pretrained_file(name, folder))
+    if name in SWINS and given == "imagenet":
+        raise InputError(
+            f"{name} starts from ImageNet weights; give their folder with "
+            "--swin_pretrain_path, or --options pretrained_backbone=none"
+        )
+    return given
 
 
 def pretrained_file(name: str, folder: str | Path) -> Path:

@@ -27,6 +27,7 @@ BUILDERS = (  # functions of a family that take settings, as far as it has them
     "build_decode",
     "build_postprocess",
 )
+FIRST = __name__.partition(".")[0]  # of configs that name no family; it gave the package its name
 KEPT = {"skeleton": None, "categories": ()}  # what any model is told and keeps for others
 
 
@@ -54,8 +55,23 @@ def settings_of(function: Callable) -> dict[str, Any]:
 
 def known_settings(name: str) -> dict[str, Any]:
     """All settings of a family with their published defaults."""
+    return {k: v for function in _builders(name) for k, v in settings_of(function).items()}
+
+
+def optional_settings(name: str) -> dict[str, type | None]:
+    """Settings of a family that may be None, and their type otherwise; None: of any."""
+    found = {}
+    for function in _builders(name):
+        for p in inspect.signature(function).parameters.values():
+            if p.default is None:
+                kinds = (kind for kind in (str, float, int) if kind.__name__ in str(p.annotation))
+                found[p.name] = next(kinds, None)
+    return found
+
+
+def _builders(name: str) -> list[Callable]:
     functions = [getattr(family(name), builder, None) for builder in BUILDERS]
-    return {k: v for function in functions if function for k, v in settings_of(function).items()}
+    return [function for function in functions if function]
 
 
 def call(function: Callable, settings: Mapping[str, Any]) -> Any:
@@ -86,6 +102,13 @@ def build_model(name: str, **settings: Any) -> nn.Module:
     model.settings["skeleton"] = skeleton.to_dict()  # whatever file it came from
     model.settings["categories"] = [list(entry) for entry in model.settings["categories"]]
     return model
+
+
+def check_settings(settings: Mapping[str, Any]) -> None:
+    """Lets the family of `settings["modelname"]` refuse values, before anything is built."""
+    check = getattr(family(settings["modelname"]), "check_settings", None)
+    if check:
+        check(settings)
 
 
 def build_criterion(name: str, **settings: Any) -> nn.Module:

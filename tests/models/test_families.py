@@ -14,22 +14,6 @@ from grouppose.errors import InputError, SettingNameError
 from grouppose.models import published_names
 
 ROOT = Path(__file__).parents[2]
-OTHER = """
-from types import SimpleNamespace
-from torch import nn
-
-def build_model(*, num_body_points=17, width=3):
-    return nn.Linear(width, num_body_points)
-
-published = SimpleNamespace(
-    TITLE="Other",
-    recognises=lambda state: "other.weight" in state or "weight" in state,
-    library_names=lambda state: {k.removeprefix("other."): v for k, v in state.items()},
-    infer_settings=lambda state: dict(
-        zip(("num_body_points", "width"), state["weight"].shape, strict=True)
-    ),
-)
-"""
 SMALL = {
     "backbone": "resnet18",
     "hidden_dim": 32,
@@ -49,18 +33,6 @@ def small(**changes):
 
 def same(a, b):
     return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
-
-
-@pytest.fixture
-def other(tmp_path, monkeypatch):
-    """A second family, of one linear layer, in a folder elsewhere."""
-    folder = tmp_path / "families" / "other"
-    folder.mkdir(parents=True)
-    (folder / "__init__.py").write_text(OTHER)
-    monkeypatch.setattr(models, "__path__", [*models.__path__, str(folder.parent)])
-    yield "other"
-    sys.modules.pop("grouppose.models.other", None)
-    vars(models).pop("other", None)
 
 
 def test_families_are_the_folders_and_none_is_imported_unasked():

@@ -1,7 +1,12 @@
 """Group Pose (ICCV 2023)."""
 
 from grouppose.models.grouppose import published
-from grouppose.models.grouppose.build import build_criterion, build_model, build_postprocess
+from grouppose.models.grouppose.build import (
+    build_criterion,
+    build_model,
+    build_postprocess,
+    check_settings,
+)
 from grouppose.models.grouppose.model import GroupPose
 from grouppose.models.grouppose.targets import build_targets
 
@@ -11,5 +16,6 @@ __all__ = [
     "build_model",
     "build_postprocess",
     "build_targets",
+    "check_settings",
     "published",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -71,15 +72,17 @@ def build_model(
             f"num_classes is {num_classes}, but {len(categories)} categories need "
             f"{len(categories) + 1}: one each, and class 0, which stands for nothing"
         )
-    for name, number in (("num_body_points", num_body_points), ("num_queries", num_queries)):
-        if number < 1:
-            raise InputError(f"{name} is {number}, expected at least 1")
+    if num_body_points < 1:
+        raise InputError(f"num_body_points is {num_body_points}, expected at least 1")
+    check_settings(
+        {
+            "num_queries": num_queries,
+            "num_feature_levels": num_feature_levels,
+            "hidden_dim": hidden_dim,
+            "nheads": nheads,
+        }
+    )
     skeleton_of(num_body_points, skeleton)  # refuses one that does not fit
-    if hidden_dim % 32 or hidden_dim % nheads:
-        raise InputError(
-            f"hidden_dim is {hidden_dim}, expected a multiple of 32 (group norm) and of nheads "
-            f"({nheads})"
-        )
     shape = (hidden_dim, num_feature_levels, nheads)
     encoder = Encoder(
         [EncoderLayer(*shape, enc_n_points, dim_feedforward, dropout) for _ in range(enc_layers)],
@@ -108,6 +111,30 @@ def build_model(
         temperatures=(pe_temperatureH, pe_temperatureW),
         aux_loss=aux_loss,
     )
+
+
+def check_settings(settings: Mapping[str, Any]) -> None:
+    """Refuses numbers that cannot work, before anything is built.
+
+    Args:
+        settings: any of those of the build functions; num_classes may be 0, still unknown.
+    """
+    for name in ("num_queries", "num_select", "num_feature_levels", "hidden_dim", "nheads"):
+        if settings.get(name, 1) < 1:
+            raise InputError(f"{name} is {settings[name]}, expected at least 1")
+    width, heads = settings.get("hidden_dim", 256), settings.get("nheads", 8)
+    if width % 32 or width % heads:
+        group_norm = "32 (group norm) and of " if width % 32 else ""
+        raise InputError(
+            f"hidden_dim is {width}, expected a multiple of {group_norm}nheads ({heads})"
+        )
+    if "num_select" in settings:
+        candidates = settings.get("num_queries", 100) * (settings.get("num_classes") or 2)
+        if settings["num_select"] > candidates:
+            raise InputError(
+                f"num_select is {settings['num_select']}, but num_queries x num_classes gives "
+                f"{candidates} candidates only; lower num_select"
+            )
 
 
 def build_criterion(

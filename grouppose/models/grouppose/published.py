@@ -39,6 +39,7 @@ FIXED = {  # published settings of what this code does in one way only
     "lr_linear_proj_names": ["reference_points", "sampling_offsets"],
     "lr_linear_proj_mult": 0.1,
 }
+TRAINING = ("use_checkpoint", "aux_loss", "dropout")  # no matter for what weights mean
 _SECOND_COPY = re.compile(r"^transformer\.decoder\.(class_embed|pose_embed)\.")
 _HEADS = re.compile(r"^(class_embed|pose_embed)\.")
 _BACKBONE = "backbone.0."
