@@ -13,7 +13,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from grouppose.errors import InputError, UserError
-from util.stopping import Stopped
+from util.stopping import Stopped, end_with_launcher
 
 # The others wait this long while rank 0 reads annotations, draws or scores. A rank that died is
 # noticed at once: its connections close, and its launcher ends the others.
@@ -39,6 +39,7 @@ def start(device: str | None, local_rank: int) -> torch.device:
     if name == "cuda":
         _choose_gpu(local_rank)
     if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
+        end_with_launcher()
         _store, rank, size = next(dist.rendezvous("env://", timeout=TIMEOUT))
         backend = "cpu:gloo,cuda:nccl" if name == "cuda" else "gloo"
         dist.init_process_group(backend, store=_store, rank=rank, world_size=size, timeout=TIMEOUT)

@@ -23,6 +23,7 @@ from grouppose.files import write_whole
 from util import distributed
 
 logger = logging.getLogger("grouppose.train")
+LOG = "log.txt"  # in a run's folder: a JSON line an epoch
 LINE_EVERY = 30.0  # seconds between progress lines where there is no terminal
 SMOOTHED_OVER = 20  # steps
 
@@ -211,6 +212,14 @@ def start_log(path: Path, first_epoch: int) -> None:
         lines = path.read_text(encoding="utf-8").splitlines()
         kept = [line for line in lines if _epoch_of(line) < first_epoch]
         write_text(path, "".join(f"{line}\n" for line in kept))
+
+
+def epochs_in(path: Path) -> float:
+    """How many epochs a log.txt tells of; without one, any number."""
+    if not path.exists():
+        return math.inf
+    epochs = map(_epoch_of, path.read_text(encoding="utf-8").splitlines())
+    return 1 + max((epoch for epoch in epochs if epoch < math.inf), default=-1)
 
 
 def _epoch_of(line: str) -> float:

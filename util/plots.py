@@ -22,11 +22,11 @@ from grouppose.errors import InputError, MissingFileError
 from grouppose.files import write_whole
 from grouppose.inference.visualize import draw_grid, draw_poses
 from grouppose.skeleton import Skeleton
+from util.log import LOG
 
 if TYPE_CHECKING:  # matplotlib is imported where it draws: training starts without it
     from matplotlib.axes import Axes
 
-LOG = "log.txt"
 CELL = 360  # pixels; smaller pictures are enlarged about to this before people are drawn
 _COLOURS = ("#2563b0", "#d9662b", "#2f9e62", "#b8408f", "#8a6d1d", "#5b5fc7", "#3aa3a8", "#7f7f7f")
 _AP = {  # keys of log.txt -> label and line

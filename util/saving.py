@@ -18,9 +18,10 @@ from torch import Tensor
 from grouppose.checkpoints import read_checkpoint, write_checkpoint
 from grouppose.errors import InputError
 from grouppose.files import flush_folder
-from util.log import logger
+from util.log import LOG, epochs_in, logger
 
 NEWEST = "checkpoint.pth"
+BEST = "checkpoint_best_regular.pth"
 _NEXT = ".checkpoint.next"  # whole, but not yet the newest
 
 
@@ -117,24 +118,36 @@ def snapshot(value: Any) -> Any:
 def find_checkpoint(folder: Path) -> Path | None:
     """The newest whole checkpoint of a run; None if it has not written any.
 
-    Damaged files are renamed to *.damaged, so that they do not push whole ones out.
+    It is one of the newest, else the furthest of those that stay: of every so many epochs, of the
+    best one. Damaged files are renamed to *.damaged, so that they do not push whole ones out.
     """
-    damaged = []
+    damaged: list[Path] = []
     for path in _by_age(folder):
-        try:
-            read_checkpoint(path)
-        except InputError as error:
-            logger.warning(f"{error}; going on from the one before it")
-            damaged.append(path)
-            os.replace(path, path.with_name(f"{path.name}.damaged"))
-        else:
+        if _progress(path, damaged) is not None:
             return path
+    found = [(_progress(path, damaged), path) for path in _kept(folder)]
+    logged = epochs_in(folder / LOG)
+    own = [(progress, path) for progress, path in found if progress and progress[0] <= logged]
+    if own:
+        return max(own)[1]
     if damaged:
         raise InputError(
             f"no checkpoint in {folder} is whole ({', '.join(path.name for path in damaged)}, now "
             "*.damaged); start from another file with --resume, or anew in another --output_dir"
         )
     return None
+
+
+def _progress(path: Path, damaged: list[Path]) -> tuple[int, int] | None:
+    """Finished epochs and steps after them; None, and one more damaged file, if it is not whole."""
+    try:
+        content = read_checkpoint(path)
+    except InputError as error:
+        logger.warning(f"{error}; going on from the one before it")
+        damaged.append(path)
+        os.replace(path, path.with_name(f"{path.name}.damaged"))
+        return None
+    return content.get("epoch", 0), content.get("step", 0)
 
 
 def _by_age(folder: Path) -> list[Path]:
@@ -144,6 +157,12 @@ def _by_age(folder: Path) -> list[Path]:
         for age in sorted({0, *(int(age) for age in ages if age.isdecimal())})
         if (folder / name_of(age)).is_file()
     ]
+
+
+def _kept(folder: Path) -> list[Path]:
+    """What stays of a run. An earlier run's files may lie among them, further than this one is."""
+    numbered = folder.glob("checkpoint[0-9][0-9][0-9][0-9]*.pth")
+    return [path for path in (*sorted(numbered), folder / BEST) if path.is_file()]
 
 
 def remove_partial(folder: Path) -> None:

@@ -193,7 +193,7 @@ def start_files(session: Session) -> None:
         f"Settings of a run, merged from {Path(run.args.config_file).name} and its command line."
     )
     log.write_text(folder / "config.py", format_config(settings, title))
-    log.start_log(folder / "log.txt", session.state.epoch)
+    log.start_log(folder / log.LOG, session.state.epoch)
     append_record(folder / "record.txt", run.args.resume)
     if settings.note:
         logger.info(f"note: {settings.note}")

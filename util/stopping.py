@@ -1,9 +1,12 @@
-"""SIGTERM and Ctrl-C while training: remembered until the step's end, where a checkpoint is due."""
+"""What asks a process to end: SIGTERM and Ctrl-C while training, which are remembered until the
+step's end, where a checkpoint is due; and the death of its launcher.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +16,7 @@ from types import FrameType
 from grouppose.errors import UserError
 
 ONE_PRESS = 1.0  # seconds in which further signals are the same one: torchrun repeats a Ctrl-C
+LOOK_EVERY = 0.5  # seconds between looks for the launcher
 GRACE = 28.0  # seconds after which the process ends whatever it does; launchers kill after 30
 _received: list[tuple[int, float]] = []  # signals and their moments
 _timers: list[threading.Timer] = []
@@ -58,6 +62,28 @@ def _remember(number: int, _: FrameType | None) -> None:
     elif number == signal.SIGINT and now - _received[0][1] > ONE_PRESS:
         os._exit(128 + number)
     _received.append((number, now))
+
+
+def end_with_launcher() -> None:
+    """Ends this process within a second of its launcher's death, if it has one.
+
+    torchrun ends its processes when it ends, but cannot when it is killed. A process that no
+    launcher started stays, whoever its parent was: a shell that ends, with nohup.
+    """
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        threading.Thread(target=_watch, args=[os.getppid()], daemon=True).start()
+
+
+def _watch(launcher: int) -> None:
+    while os.getppid() == launcher:
+        time.sleep(LOOK_EVERY)
+    if int(os.environ.get("RANK", 0)) == 0:
+        sys.stderr.write(
+            f"error: the launcher, process {launcher}, is gone; the same command with "
+            "--auto_resume goes on from the last checkpoint\n"
+        )
+        sys.stderr.flush()
+    os._exit(128 + signal.SIGTERM)
 
 
 def ignored_by_worker(_: int) -> None:

@@ -14,7 +14,7 @@ from util import distributed, engine, log, mishaps, sharding, stopping
 from util.loading import effective_batch
 from util.log import logger
 from util.optim import count_parameters
-from util.saving import NEWEST, find_checkpoint
+from util.saving import BEST, NEWEST, find_checkpoint
 from util.session import Run, Session, start
 
 TEST_PREFIX = {"regular": "test", "ema": "ema_test"}  # in log.txt
@@ -40,8 +40,8 @@ def train(run: Run, evaluate: Evaluate) -> None:
         if session.writer is not None:
             session.writer.wait()
             session.trackers.close()
-            if (session.folder / "log.txt").exists():
-                plot_curves([session.folder / "log.txt"], session.folder / "curves.png")
+            if (session.folder / log.LOG).exists():
+                plot_curves([session.folder / log.LOG], session.folder / "curves.png")
     logger.info(f"{state.epoch} epochs in {state.minutes:.1f} minutes; see {session.folder}")
 
 
@@ -210,7 +210,7 @@ def note_epoch(session: Session, entry: dict[str, float]) -> None:
         "num_parameters": count_parameters(state.model),
         "effective_batch": effective_batch(session.run.settings),
     }
-    log.append_log(session.folder / "log.txt", entry)
+    log.append_log(session.folder / log.LOG, entry)
     report_epoch(entry)
     session.trackers.numbers({f"epoch/{k}": v for k, v in entry.items()}, session.step)
 
@@ -257,7 +257,7 @@ def kept_files(
     if due or session.schedule.drops(state.epoch):
         names.append(f"checkpoint{state.epoch - 1:04}.pth")
     if improved.get("regular"):
-        names.append("checkpoint_best_regular.pth")
+        names.append(BEST)
     if improved.get("ema"):
         keep = {key: content[key] for key in ("settings", "epoch", "best")}
         average = {**keep, "model": state.ema.module.state_dict()}

@@ -1,3 +1,4 @@
+import json
 import os
 import threading
 
@@ -100,6 +101,32 @@ def test_a_damaged_file_gives_way_to_the_one_before_it(three, damage, caplog, mo
     writer.wait()
     found = [value_in(three / name_of(age)) for age in range(2)]
     assert found == [5.0, 3.0]
+
+
+def test_where_the_newest_are_damaged_a_run_goes_on_from_the_furthest_that_stays(tmp_path):
+    def write(epoch, *names):
+        writer.write({**content(epoch), "epoch": epoch, "step": 0}, names)
+
+    writer = CheckpointWriter(tmp_path, keep=2)
+    write(40, "checkpoint0039.pth")  # of an earlier run in this folder
+    log = [json.dumps({"epoch": epoch}) for epoch in range(7)]
+    (tmp_path / "log.txt").write_text("\n".join(log) + "\n{cut off")
+    write(4, "checkpoint0003.pth", "checkpoint_best_regular.pth")
+    for epoch in (5, 6, 7):
+        write(epoch, *["checkpoint0004.pth"] * (epoch == 5))
+    writer.wait()
+    assert find_checkpoint(tmp_path) == tmp_path / "checkpoint.pth"
+    for age in range(2):
+        damage_by_cut(tmp_path / name_of(age))
+    assert find_checkpoint(tmp_path) == tmp_path / "checkpoint0004.pth"
+    assert find_checkpoint(tmp_path) == tmp_path / "checkpoint0004.pth"  # the others are gone
+    damage_by_cut(tmp_path / "checkpoint0004.pth")
+    assert value_in(find_checkpoint(tmp_path)) == 4.0
+    (tmp_path / "checkpoint0003.pth").unlink()
+    assert find_checkpoint(tmp_path) == tmp_path / "checkpoint_best_regular.pth"
+    damage_by_cut(tmp_path / "checkpoint_best_regular.pth")
+    with pytest.raises(InputError, match=r"is whole \(checkpoint_best_regular\.pth, now \*\.dam"):
+        find_checkpoint(tmp_path)
 
 
 def test_nothing_whole_is_an_error_and_nothing_at_all_is_none(three, tmp_path_factory):

@@ -61,3 +61,31 @@ def test_workers_go_on_until_their_parent_ends_them():
     assert os.waitpid(process, os.WNOHANG) == (0, 0)
     os.kill(process, signal.SIGTERM)
     assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0
+
+
+def lives_on(environment):
+    """Whether a process goes on for some time after the one that started it was killed."""
+    heard, said = os.pipe()
+    launcher = os.fork()
+    if launcher == 0:
+        if os.fork() == 0:
+            os.environ.update(environment)
+            os.environ["RANK"] = "1"
+            stopping.LOOK_EVERY = 0.05
+            stopping.end_with_launcher()
+            os.write(said, b"x")
+            time.sleep(1)
+            os.write(said, b"y")
+            os._exit(0)
+        signal.pause()
+    os.close(said)
+    os.read(heard, 1)
+    os.kill(launcher, signal.SIGKILL)
+    os.waitpid(launcher, 0)
+    with open(heard, "rb") as rest:  # until the process has ended
+        return rest.read() == b"y"
+
+
+def test_a_process_ends_with_its_launcher_but_not_with_a_shell():
+    assert not lives_on({"TORCHELASTIC_RUN_ID": "none"})
+    assert lives_on({})
