@@ -28,7 +28,6 @@ from datasets.places import (
     find_annotations,
     find_images,
     located,
-    yolo_hint,
 )
 from datasets.sigmas import estimate_sigmas
 from grouppose.commands import Parser, exit_status
@@ -69,23 +68,24 @@ def check_file(
     return [f"{annotations}: {facts[0]}", *more], findings, poses
 
 
-def sets_of(folder: Path) -> list[tuple[str | None, list[tuple[Path, Path]]]]:
-    """The sets of a folder: a protocol (None: custom) and the annotation files, each with its
+def sets_of(folder: Path) -> list[tuple[str | None, dict[str, tuple[Path, Path]]]]:
+    """The sets of a folder: a protocol (None: custom); by split, the annotation file and its
     pictures' folder, of one of the known layouts, or as --dataset_file custom finds them."""
     found = {}
     for layout in LAYOUTS.values():
-        pairs = [
-            (folder / file, folder / layout.images[split])
+        pairs = {
+            split: (folder / file, folder / layout.images[split])
             for split, file in layout.annotations.items()
             if (folder / file).is_file()
-        ]
-        new = [pair for pair in pairs if not any(pair in others for _, others in found.values())]
+        }
+        known = [pair for _, others in found.values() for pair in others.values()]
+        new = {split: pair for split, pair in pairs.items() if pair not in known}
         if new:
-            found[pairs[0]] = (layout.protocol, new)
+            found[next(iter(new.values()))] = (layout.protocol, new)
     return list(found.values()) or [(None, _custom_files(folder))]
 
 
-def _custom_files(folder: Path) -> list[tuple[Path, Path]]:
+def _custom_files(folder: Path) -> dict[str, tuple[Path, Path]]:
     found = {}
     for split in ("train", "val"):
         try:
@@ -97,18 +97,18 @@ def _custom_files(folder: Path) -> list[tuple[Path, Path]]:
             place = find_images(folder, split, any_picture(contents), file)
         except MissingFileError:
             place = folder / "images"  # that the pictures are missing is said there
-        found[file, place] = None
+        if (file, place) not in found.values():
+            found[split] = (file, place)
     if not found:
         expected = sorted(
             {name for layout in LAYOUTS.values() for name in layout.annotations.values()}
         )
-        yolo_hint(folder)
         raise MissingFileError(
             f"{folder} has no annotation file in a known place, expected one of "
             f"{', '.join(expected)}, or one with 'train', 'val' or 'test' in its name; give "
             "--annotations FILE --images DIR"
         )
-    return list(found)
+    return found
 
 
 def _skeleton_of_files(files: Sequence[Path]) -> tuple[list[Mapping], Skeleton]:
@@ -172,18 +172,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def check(given: argparse.Namespace) -> int:
     """Prints what is in the files of a command line and what is wrong; 1 if that is serious."""
-    one = [(None, [(given.annotations, given.images)])]
+    one = [(None, {"train": (given.annotations, given.images)})]
     sets = one if given.annotations else sets_of(given.folder)
     serious = 0
     for protocol, files in sets:
         like = None
-        for file, images in files:
+        for file, images in files.values():
             facts, findings, poses = check_file(file, images, given.pictures, protocol, like)
             like = like or poses
             sys.stdout.write("\n".join([*facts, *map(str, findings)]) + "\n")
             serious += sum(finding.serious for finding in findings)
     if given.estimate_sigmas or given.skeleton_out:
-        files = [file for _, pairs in sets for file, _ in pairs]
+        files = [file for _, pairs in sets for file, _ in pairs.values()]
         contents, skeleton = _skeleton_of_files(files)
         if given.estimate_sigmas:
             skeleton, lines = with_estimates(contents, skeleton)

@@ -203,10 +203,9 @@ class _Reader:
             if category in self.boxed:
                 found["boxes"].append(number)
                 return {"keypoints": None, "num_keypoints": None}
-            if isinstance(points, list) and len(points) == self.length:
-                return self._counted(entry, points, {}, found)
-            changes = {"keypoints": [0] * self.length} if self.length else {"keypoints": None}
-            return self._counted(entry, [], changes, found)
+            zeros = [0] * self.length
+            changes = {} if points and points == zeros else {"keypoints": zeros or None}
+            return self._counted(entry, zeros, changes, found)
         if not isinstance(points, list) or len(points) % 3:
             return {}  # refused later, with its id
         changes = {}

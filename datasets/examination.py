@@ -61,7 +61,7 @@ def _pictures(contents: Mapping) -> list[Finding]:
         Finding(
             "pictures have a 'file_name' that stands there twice; list each picture once, with all "
             "its annotations",
-            [e["id"] for e in listed if e.get("file_name") in twice],
+            [e["id"] for e in listed if str(e.get("file_name")) in twice],
         ),
         Finding(
             "pictures have a 'height' or 'width' that is no number of pixels; training refuses "

@@ -198,12 +198,17 @@ def find_images(folder: Path, split: str, file_name: str, annotations: Path | No
 
 def yolo_hint(folder: Path) -> None:
     """Says what to do with a folder in YOLO's format."""
-    for file in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]):
-        if "kpt_shape" in file.read_text(encoding="utf-8", errors="replace"):
-            raise InputError(
-                f"{folder} is in YOLO's format ({file.name}), expected COCO's; convert it: "
-                f"python -m datasets.convert {file} OUT, then --coco_path OUT"
-            )
+    for file in yolo_files(folder):
+        raise InputError(
+            f"{folder} is in YOLO's format ({file.name}), expected COCO's; convert it: "
+            f"python -m datasets.convert {file} OUT, then --coco_path OUT"
+        )
+
+
+def yolo_files(folder: Path) -> list[Path]:
+    """The data.yaml of a folder in YOLO's format of poses."""
+    files = sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")])
+    return [f for f in files if "kpt_shape" in f.read_text(encoding="utf-8", errors="replace")]
 
 
 def any_picture(contents: Mapping) -> str:

@@ -156,3 +156,90 @@ def test_pictures_that_exif_turns_are_listed(tmp_path, capsys):
     assert main([str(tmp_path)]) == 1
     printed = capsys.readouterr().out
     assert "EXIF" not in printed and "! 1 pictures are of another size than 'width'" in printed
+
+
+def test_a_class_that_the_training_file_lacks(tmp_path, capsys):
+    file = write(tmp_path / "set")
+    contents = json.loads(file.read_text())
+    contents["categories"][0]["name"] = "cow"
+    for folder in ("annotations", "images/val2017"):
+        (tmp_path / "set" / folder).mkdir(exist_ok=True)
+    for name in ("a.jpg", "b.jpg"):
+        Image.new("RGB", (40, 30)).save(tmp_path / "set/images/val2017" / name)
+    train = tmp_path / "set/annotations/train.json"
+    file.rename(train)
+    (tmp_path / "set/annotations/val.json").write_text(json.dumps(contents))
+    assert main([str(tmp_path / "set")]) == 1
+    assert "has no 'cow', only 'cat'" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "field"),
+    [
+        ("images", {"height": -3}, "height"),
+        ("images", {"width": True}, "width"),
+        ("images", {"height": 96.5}, "height"),
+        ("images", {"width": "wide"}, "width"),
+        ("images", {"height": "30"}, "height"),
+        ("images", {"file_name": None}, "file_name"),
+        ("images", {"file_name": "a.jpg"}, "file_name"),
+        ("annotations", {"category_id": 5}, "category_id"),
+        ("annotations", {"category_id": [1]}, "category_id"),
+        ("annotations", {"category_id": "1"}, "category_id"),
+        ("annotations", {"category_id": None}, "category_id"),
+        ("annotations", {"iscrowd": 1}, "iscrowd"),
+        ("annotations", {"iscrowd": "many"}, "iscrowd"),
+        ("annotations", {"keypoints": []}, "keypoints"),
+        ("annotations", {"keypoints": ["x"] * 9}, "keypoints"),
+        ("categories", {"sigmas": [0.1]}, "sigmas"),
+        ("categories", {"sigmas": ["a", 1, 1]}, "sigmas"),
+        ("categories", {"sigmas": [0.1, -1, 1]}, "sigmas"),
+        ("categories", {"keypoints": ["a", "a", "b"]}, "keypoints"),
+    ],
+)
+def test_the_field_is_named(tmp_path, capsys, part, change, field):
+    file = write(tmp_path)
+    contents = json.loads(file.read_text())
+    for entry in contents[part]:
+        entry.update(change)
+    file.write_text(json.dumps(contents))
+    assert main(["--annotations", str(file), "--images", str(tmp_path / "images/train2017")]) == 1
+    printed = "".join(capsys.readouterr())
+    assert field in printed and "Traceback" not in printed
+
+
+def test_categories_of_different_keypoints(tmp_path, capsys):
+    file = write(tmp_path)
+    contents = json.loads(file.read_text())
+    contents["categories"].append({"id": 2, "name": "fish", "keypoints": ["fin"]})
+    file.write_text(json.dumps(contents))
+    assert main(["--annotations", str(file), "--images", str(tmp_path / "images/train2017")]) == 1
+    assert "'cat' and 'fish' have different keypoints" in capsys.readouterr().out
+
+
+def test_every_picture_is_decoded_if_asked(tmp_path, capsys):
+    write(tmp_path)
+    path = tmp_path / "images/train2017/b.jpg"
+    path.write_bytes(path.read_bytes()[:-20])  # its header is whole
+    assert main([str(tmp_path)]) == 0
+    assert main([str(tmp_path), "--pictures"]) == 1
+    assert "! 1 pictures cannot be read; replace the files or leave them out: 2" in (
+        capsys.readouterr().out
+    )
+    path.write_bytes(b"no picture")
+    assert main([str(tmp_path)]) == 1
+
+
+def test_names_of_other_machines_and_systems(tmp_path, capsys):
+    file = write(tmp_path)
+    images = tmp_path / "images/train2017"
+    contents = json.loads(file.read_text())
+    contents["images"][0]["file_name"] = r"C:\Users\me\set\a.jpg"
+    contents["images"][1]["file_name"] = str(images / "b.jpg")
+    file.write_text(json.dumps(contents))
+    assert main(["--annotations", str(file), "--images", str(images)]) == 0
+    assert "- 1 pictures have a 'file_name' of another machine or" in capsys.readouterr().out
+    contents["images"][0]["file_name"] = "/nowhere/c.jpg"
+    file.write_text(json.dumps(contents))
+    assert main(["--annotations", str(file), "--images", str(images)]) == 1
+    assert "! 1 pictures have no file in" in capsys.readouterr().out

@@ -1,12 +1,13 @@
 import json
 
 import pytest
+from PIL import Image
 
 from datasets.build import build_dataset
 from datasets.lists import read_list
-from datasets.places import UNSCORED
+from datasets.places import UNSCORED, find_annotations, find_images
 from grouppose.errors import InputError, MissingFileError
-from tests.datasets.sets import contents, person, settings, write_set
+from tests.datasets.sets import contents, person, picture, settings, write_set
 
 SIZES = {1: (50, 60), 2: (50, 60), 3: (50, 60)}
 
@@ -17,14 +18,14 @@ def coco(folder):
 
 
 def test_ochuman_is_scored_on_test_or_val(tmp_path):
-    for part, picture in (("val", 1), ("test", 2)):
-        data = contents({picture: (50, 60)}, [person(1, picture)])
+    for part, number in (("val", 1), ("test", 2)):
+        data = contents({number: (50, 60)}, [person(1, number)])
         write_set(tmp_path, data)
         name = f"ochuman_coco_format_{part}_range_0.00_1.00.json"
         (tmp_path / "annotations" / name).write_text(json.dumps(data))
-    for name, picture in (("ochuman", 2), ("ochuman_val", 1)):
+    for name, number in (("ochuman", 2), ("ochuman_val", 1)):
         dataset = build_dataset("val", settings(tmp_path, dataset_file=name))
-        assert dataset.image_ids.tolist() == [picture] and dataset.protocol == "ochuman"
+        assert dataset.image_ids.tolist() == [number] and dataset.protocol == "ochuman"
 
 
 def test_human_art_names_its_pictures_from_the_folder_above(tmp_path):
@@ -76,3 +77,66 @@ def test_settings_name_other_files(tmp_path):
     assert build_dataset("train", cfg)[0][0].shape[0] == 3
     with pytest.raises(MissingFileError, match="no folder .*/c; .* or set --coco_path or train_im"):
         build_dataset("train", settings(tmp_path, train_annotations="a.json", train_images="c"))
+
+
+def custom(folder, **changes):
+    unset = {"num_body_points": 0, "num_classes": 0}
+    return settings(folder, **{"dataset_file": "custom", **unset, **changes})
+
+
+def write_files(folder, annotations, images):
+    data = contents({1: (50, 60)}, [person(1, 1)])
+    (folder / annotations).parent.mkdir(parents=True, exist_ok=True)
+    (folder / annotations).write_text(json.dumps(data))
+    (folder / images).mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture(50, 60, 1)).save(folder / images / "001.png")
+
+
+@pytest.mark.parametrize(
+    ("train", "val"),
+    [
+        (("train/_annotations.coco.json", "train"), ("valid/_annotations.coco.json", "valid")),
+        (("train/_annotations.coco.json", "train"), ("test/_annotations.coco.json", "test")),
+        (
+            ("train/annotations/person_keypoints_default.json", "train/images/default"),
+            ("val/annotations/person_keypoints_default.json", "val/images"),
+        ),
+        (
+            ("annotations/person_keypoints_Train.json", "images/Train"),
+            ("annotations/person_keypoints_Validation.json", "images/Validation"),
+        ),
+    ],
+)
+def test_layouts_of_roboflow_and_cvat(tmp_path, train, val):
+    for place in (train, val):
+        write_files(tmp_path, *place)
+    for split, (_, images) in (("train", train), ("val", val)):
+        dataset = build_dataset(split, custom(tmp_path))
+        assert dataset[0][1]["labels"].tolist() == [1]
+        assert find_images(tmp_path, split, "001.png", find_annotations(tmp_path, split)) == (
+            tmp_path / images
+        )
+
+
+@pytest.mark.parametrize("images", ["images/default", "images"])
+def test_cvats_only_file_is_trained_and_scored_on(tmp_path, images):
+    write_files(tmp_path, "annotations/person_keypoints_default.json", images)
+    for split in ("train", "val"):
+        assert len(build_dataset(split, custom(tmp_path))) == 1
+
+
+def test_a_folder_of_yolo_is_told_how_to_convert(tmp_path):
+    (tmp_path / "data.yaml").write_text("kpt_shape: [17, 3]\n")
+    with pytest.raises(InputError, match="in YOLO's format .*: python -m datasets.convert .* OUT"):
+        build_dataset("train", custom(tmp_path))
+
+
+def test_absolute_and_windows_file_names(tmp_path):
+    write_files(tmp_path / "set", "train.json", "images/a")
+    write_files(tmp_path / "elsewhere", "val.json", "")
+    file = tmp_path / "set/train.json"
+    data = json.loads(file.read_text())
+    for name in (r"a\001.png", r"C:\pictures\a\001.png", str(tmp_path / "elsewhere/001.png")):
+        data["images"][0]["file_name"] = name
+        file.write_text(json.dumps(data))
+        assert len(build_dataset("train", custom(tmp_path / "set"))[0][0].shape) == 3
