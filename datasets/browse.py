@@ -26,7 +26,7 @@ from datasets.keypoints import KeypointDataset
 from datasets.transforms import People
 from grouppose.commands import Parser, exit_status
 from grouppose.errors import InputError
-from grouppose.files import write_whole
+from grouppose.files import check_file, write_whole
 from grouppose.inference.visualize import draw_grid, draw_poses
 from grouppose.skeleton import Skeleton
 
@@ -132,6 +132,7 @@ def browse(given: argparse.Namespace) -> None:
         )
     if not given.out.parent.is_dir():
         raise InputError(f"cannot write {given.out}; give --out in a folder that exists")
+    check_file(given.out, [], "--out")
     names = ("dataset_file", "coco_path")
     flags = {name: getattr(given, name) for name in names if getattr(given, name)}
     dataset = build_dataset("train", load_config(given.config_file, given.options, flags))

@@ -29,6 +29,7 @@ from datasets.figures.scene import FINER, Person, draw_scene
 from datasets.figures.visible import visibility
 from grouppose.commands import Parser, exit_status
 from grouppose.errors import InputError
+from grouppose.files import check_file
 from grouppose.inference.visualize import draw_grid, draw_poses
 from grouppose.skeleton import COCO, CROWDPOSE, Skeleton
 
@@ -324,6 +325,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _draw(given: argparse.Namespace) -> None:
     skeleton = SKELETONS[given.skeleton]
     if given.preview is not None:
+        check_file(given.preview, [], "--preview")
         write_preview(given.preview, given.seed, given.size, skeleton)
     if given.folder is not None:
         write_dataset(given.folder, given.train, given.val, given.seed, given.size, skeleton)

@@ -1,4 +1,4 @@
-"""Files that appear under their name only when they are whole."""
+"""Files that appear under their name only when they are whole, and places looked at before."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from grouppose.errors import InputError
@@ -65,17 +65,21 @@ def folder_for_results(folder: Path, flag: str) -> Iterator[Path]:
 def _try_folder(folder: Path, flag: str) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=".try-") as file:
-            file.write(bytes(1 << 12))
-            file.flush()
-            os.fsync(file.fileno())
-        if shutil.disk_usage(folder).free < FULL:
-            raise OSError(errno.ENOSPC, "the disk is full")
+        _try_writing(folder)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(
             f"cannot make the folder {folder} or write into it ({reason}); change {flag}"
         ) from error
+
+
+def _try_writing(folder: Path) -> None:
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".try-") as file:
+        file.write(bytes(1 << 12))
+        file.flush()
+        os.fsync(file.fileno())
+    if shutil.disk_usage(folder).free < FULL:
+        raise OSError(errno.ENOSPC, "the disk is full")
 
 
 def flush_folder(folder: Path) -> None:
@@ -86,3 +90,37 @@ def flush_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def identity(path: str | Path) -> tuple[int, int] | None:
+    """The same for all names of a file or folder, links among them; None: there is none."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return found.st_dev, found.st_ino
+
+
+def check_file(path: Path, sources: Sequence[str | Path], flag: str) -> None:
+    """Refuses a file to write, before the work whose result it is.
+
+    Args:
+        path: of the file.
+        sources: that are read and must not be written over.
+        flag: that gave the path.
+    """
+    if os.path.isdir(path):
+        raise InputError(f"{flag} {path} is a folder, expected a file's name; add one")
+    if not os.path.isdir(path.parent):
+        what = "is no folder" if os.path.exists(path.parent) else "does not exist"
+        raise InputError(f"{flag} {path}: {path.parent} {what}; make it, or choose another place")
+    if identity(path) in {identity(source) for source in sources} - {None}:
+        raise InputError(
+            f"{flag} {path} is what is read, and would be written over; choose another"
+        )
+    try:
+        _try_writing(path.parent)
+    except OSError as error:
+        raise InputError(
+            f"{flag} {path}: nothing can be written there ({error.strerror}); choose another place"
+        ) from error

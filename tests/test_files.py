@@ -3,11 +3,12 @@
 import os
 import shutil
 import tempfile
+from pathlib import Path
 
 import pytest
 
 from grouppose.errors import InputError
-from grouppose.files import folder_for_results, write_whole
+from grouppose.files import check_file, folder_for_results, write_whole
 
 
 def full_disk(_):
@@ -92,3 +93,20 @@ def test_folders_that_nothing_can_be_written_into_are_refused(
     with pytest.raises(InputError, match=reason), folder_for_results(tmp_path / "a", "--out"):
         raise AssertionError
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_to_write_is_looked_at_before_the_work(tmp_path):
+    photos = [tmp_path / "a.png"]
+    photos[0].touch()
+    check_file(tmp_path / "model.onnx", photos, "--out")
+    (tmp_path / "same").symlink_to(photos[0])
+    for path, message in (
+        (tmp_path, "is a folder, expected a file's name"),
+        (tmp_path / "none" / "model.onnx", "none does not exist; make it"),
+        (tmp_path / "same" / "model.onnx", "same is no folder"),
+        (tmp_path / "same", "is what is read"),
+    ):
+        with pytest.raises(InputError, match=f"--out .*{message}"):
+            check_file(path, photos, "--out")
+    with pytest.raises(InputError, match="nothing can be written there"):
+        check_file(Path("/proc/x"), photos, "--out")

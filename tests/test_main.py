@@ -1,5 +1,6 @@
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -152,6 +153,18 @@ def test_people_are_drawn_on_pictures_of_a_folder(trained, data, tmp_path):
     (tmp_path / "in" / "a.jpg").write_text("no picture")
     extra = ("--resume", resume, "--predict", str(tmp_path / "in"))
     assert main.main(command(data, tmp_path / "out", *extra)) == 1
+
+
+def test_pictures_are_not_replaced_by_their_drawings(trained, data, tmp_path, capsys):
+    folder = tmp_path / "in"
+    shutil.copytree(data / "images" / "val2017", folder)
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    extra = ("--resume", str(trained / "checkpoint.pth"), "--predict", str(folder / "*"))
+    assert main.main(command(data, folder, *extra)) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: --output_dir ") and "would be written over" in error
+    assert error.count("\n") == 1
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
 
 
 def test_a_published_file_brings_the_settings_of_its_network(trained, data, tmp_path):

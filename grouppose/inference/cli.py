@@ -180,8 +180,8 @@ def run_predict(given: argparse.Namespace) -> int:
 
 def run_export(given: argparse.Namespace) -> int:
     """Writes a model as a file for other programs, after comparing the two."""
+    from grouppose.files import check_file
     from grouppose.inference.export import FORMATS, export_model
-    from grouppose.inference.outputs import check_file
 
     path = given.out or Path(Path(given.weights).stem + FORMATS[given.format])
     check_file(path, [given.weights, *given.pictures], "--out")
@@ -228,8 +228,8 @@ def run_info(given: argparse.Namespace) -> int:
 
 def run_convert(given: argparse.Namespace) -> int:
     """Rewrites a file of weights."""
+    from grouppose.files import check_file
     from grouppose.inference.convert import convert
-    from grouppose.inference.outputs import check_file
 
     check_file(given.target, [given.source], "OUT")
     print(convert(given.source, given.target, given.to, given.dtype))  # noqa: T201

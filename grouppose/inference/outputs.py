@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import tempfile
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from grouppose.errors import InputError
+from grouppose.files import identity
 from grouppose.inference.reading import is_address, is_moving
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp")  # endings that drawn pictures keep
@@ -125,15 +124,6 @@ def holds_any(folder: Path, files: Sequence[str]) -> bool:
     return identity(folder) in {identity(Path(path).parent) for path in files} - {None}
 
 
-def identity(path: str | Path) -> tuple[int, int] | None:
-    """The same for all names of a file or folder, links among them; None: there is none."""
-    try:
-        found = os.stat(path)
-    except (OSError, ValueError):
-        return None
-    return found.st_dev, found.st_ino
-
-
 def _check_ours(path: Path, flag: str) -> None:
     """Refuses to replace a file of results that this program has not written."""
     try:
@@ -148,60 +138,3 @@ def _check_ours(path: Path, flag: str) -> None:
             f"{path} was not written by this program and would be replaced; move it, or choose "
             f"another {flag}"
         )
-
-
-@contextlib.contextmanager
-def made_folder(folder: Path, flag: str) -> Iterator[None]:
-    """Makes a folder and tries whether files can be written there.
-
-    Where that or what happens inside goes wrong, folders that were made and stayed empty go again.
-    """
-    made = [place for place in (folder, *folder.parents) if not os.path.exists(place)]
-    try:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            _try_writing(folder)
-        except OSError as error:
-            raise InputError(
-                f"{flag} {folder}: nothing can be written there ({error.strerror}); choose another "
-                f"{flag}"
-            ) from error
-        yield
-    except BaseException:
-        for place in made:
-            with contextlib.suppress(OSError):
-                place.rmdir()
-        raise
-
-
-def check_file(path: Path, sources: Sequence[str | Path], flag: str) -> None:
-    """Refuses a file to write, before the work whose result it is.
-
-    Args:
-        path: of the file.
-        sources: that are read and must not be written over.
-        flag: that gave the path.
-    """
-    if os.path.isdir(path):
-        raise InputError(f"{flag} {path} is a folder, expected a file's name; add one")
-    if not os.path.isdir(path.parent):
-        what = "is no folder" if os.path.exists(path.parent) else "does not exist"
-        raise InputError(f"{flag} {path}: {path.parent} {what}; make it, or choose another place")
-    if identity(path) in {identity(source) for source in sources} - {None}:
-        raise InputError(
-            f"{flag} {path} is what is read, and would be written over; choose another"
-        )
-    try:
-        _try_writing(path.parent)
-    except OSError as error:
-        raise InputError(
-            f"{flag} {path}: nothing can be written there ({error.strerror}); choose another place"
-        ) from error
-
-
-def _try_writing(folder: Path) -> None:
-    """Raises OSError where a folder is read-only or its disk full."""
-    with tempfile.NamedTemporaryFile(dir=folder, prefix=".grouppose-") as file:
-        file.write(bytes(1 << 12))
-        file.flush()
-        os.fsync(file.fileno())

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from grouppose.errors import InputError, MissingFileError
+from grouppose.files import folder_for_results
 from grouppose.inference.outputs import (
     CSV,
     JSON,
     Names,
     check_folder,
     holds_any,
-    made_folder,
 )
 from grouppose.inference.reading import count_of
 from grouppose.inference.results import Result
@@ -83,7 +83,7 @@ def predict_into(job: Job, make: Callable[[], Predictor]) -> int:
     check_folder(job.folder, [*names.planned, *tables], files, job.flag)
     if holds_any(job.folder, files):
         names.avoid(job.folder)
-    with made_folder(job.folder, job.flag):
+    with folder_for_results(job.folder, job.flag):
         predictor = make()
         if job.note:
             sys.stderr.write(f"{job.note}\n")

@@ -222,7 +222,9 @@ def from_video(place: str | int, name: str, failed: Failed | None = None) -> Ite
     video = _capture(place)
     try:
         if not video.isOpened():
-            raise InputError(f"{name} cannot be opened as a video; is it one, or in use elsewhere?")
+            raise InputError(
+                f"{name} cannot be opened as a video; it may be none, cut off, or in use elsewhere"
+            )
         rate = video.get(cv2.CAP_PROP_FPS)
         if not 0 < rate < _NONSENSE:
             rate = _USUAL

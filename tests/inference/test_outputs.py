@@ -3,7 +3,7 @@ import os
 import pytest
 
 from grouppose.errors import InputError
-from grouppose.inference.outputs import Names, check_file, check_folder, made_folder
+from grouppose.inference.outputs import Names, check_folder
 from tests.inference.conftest import noise, write
 
 
@@ -72,44 +72,6 @@ def test_places_that_cannot_be_are_refused(tmp_path, photos):
     ):
         with pytest.raises(InputError, match=message):
             check_folder(folder, ["a.png"], photos, "--out")
-    with pytest.raises(InputError, match="--out /proc/x/y: nothing can be written there"):
-        with made_folder(tmp_path.__class__("/proc/x/y"), "--out"):
-            pass
-
-
-def test_a_full_disk_is_found_before_the_work(tmp_path, monkeypatch):
-    def full(handle):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(InputError, match="nothing can be written there .No space left"):
-        with made_folder(tmp_path / "new" / "out", "--out"):
-            pass
-    assert not list(tmp_path.iterdir())
-
-
-def test_folders_that_stayed_empty_go_again(tmp_path):
-    for content in ([], ["a.png"]):
-        with pytest.raises(KeyboardInterrupt), made_folder(tmp_path / "x" / "y", "--out"):
-            for name in content:
-                (tmp_path / "x" / "y" / name).touch()
-            raise KeyboardInterrupt
-        assert (tmp_path / "x").exists() == bool(content)
-
-
-def test_a_file_to_write_is_looked_at_before_the_work(tmp_path, photos):
-    check_file(tmp_path / "model.onnx", photos, "--out")
-    (tmp_path / "same").symlink_to(photos[0])
-    for path, message in (
-        (tmp_path, "is a folder, expected a file's name"),
-        (tmp_path / "none" / "model.onnx", "none does not exist; make it"),
-        (tmp_path / "same" / "model.onnx", "same is no folder"),
-        (tmp_path / "same", "is what is read"),
-    ):
-        with pytest.raises(InputError, match=f"--out .*{message}"):
-            check_file(path, photos, "--out")
-    with pytest.raises(InputError, match="nothing can be written there"):
-        check_file(tmp_path.__class__("/proc/x"), photos, "--out")
 
 
 def test_an_animation_is_planned_as_a_video(tmp_path):

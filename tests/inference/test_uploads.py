@@ -69,3 +69,10 @@ def test_only_old_files_are_deleted(tmp_path):
     os.utime(tmp_path / "mixed", (past, past))  # emptying a folder is writing to it
     delete_older(tmp_path, 50)
     assert list(tmp_path.rglob("*.png")) == []
+
+
+def test_an_animation_counts_as_a_video(tmp_path):
+    stills = [Image.new("RGB", (64, 48), (grey,) * 3) for grey in (0, 255)]
+    stills[0].save(tmp_path / "a.gif", save_all=True, append_images=stills[1:])
+    stills[0].save(tmp_path / "b.gif")
+    assert examine(tmp_path / "a.gif", Limits()) and not examine(tmp_path / "b.gif", Limits())
