@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from grouppose.errors import InputError
 from grouppose.files import identity
 from grouppose.inference.reading import is_address, is_moving
+from grouppose.version import __version__
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp")  # endings that drawn pictures keep
 JSON, CSV = "predictions.json", "predictions.csv"
-CONTRIBUTOR = "grouppose predict"
-_OURS = (f'{{"info": {{"contributor": "{CONTRIBUTOR}"', "path,frame,person,")  # how they begin
+_CONTRIBUTOR = "grouppose predict"
+_CSV_BEGINS = b"path,frame,person,"
 
 
 class Names:
@@ -124,17 +128,35 @@ def holds_any(folder: Path, files: Sequence[str]) -> bool:
     return identity(folder) in {identity(Path(path).parent) for path in files} - {None}
 
 
+def signed(content: dict[str, Any]) -> bytes:
+    """The text of predictions.json; its info tells whether anybody has changed it since."""
+    body = json.dumps(content)[1:].encode()
+    info = {"contributor": _CONTRIBUTOR, "version": __version__, "sha256": _digest(body)}
+    return b'{"info": ' + json.dumps(info).encode() + b", " + body
+
+
+def _digest(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()
+
+
+def _is_ours(content: bytes) -> bool:
+    """Whether a file of results is as this program wrote it."""
+    if content.startswith(_CSV_BEGINS):
+        return True
+    head, _, body = content.partition(b"}, ")
+    return f'"{_CONTRIBUTOR}"'.encode() in head and f'"{_digest(body)}"'.encode() in head
+
+
 def _check_ours(path: Path, flag: str) -> None:
     """Refuses to replace a file of results that this program has not written."""
     try:
-        with open(path, encoding="utf-8") as file:
-            start = file.read(200)
+        content = path.read_bytes()
     except FileNotFoundError:
         return
-    except (OSError, ValueError):
-        start = ""
-    if not start.startswith(_OURS):
+    except OSError:
+        content = b""
+    if not _is_ours(content):
         raise InputError(
-            f"{path} was not written by this program and would be replaced; move it, or choose "
-            f"another {flag}"
+            f"{path} was not written by this program, or was changed since, and would be replaced; "
+            f"move it, or choose another {flag}"
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,10 @@ import numpy as np
 
 from grouppose.errors import InputError
 from grouppose.files import write_whole
-from grouppose.inference.outputs import CONTRIBUTOR, CSV, JSON, Names
+from grouppose.inference.outputs import CSV, JSON, Names, signed
 from grouppose.inference.results import Result
 from grouppose.keypoints import BOX_SHARE, LEAST_SPAN
 from grouppose.skeleton import DEFAULT_SIGMA, read_skeleton, shipped
-from grouppose.version import __version__
 
 MP4 = (".mp4", "mp4v")  # ending and codec; every player
 WEBM = (".webm", "VP80")  # every browser
@@ -148,9 +146,7 @@ class Writer:
         if not whole:
             return
         if self.with_json:
-            info = {"contributor": CONTRIBUTOR, "version": __version__}
-            content = json.dumps({"info": info, **self._annotations.content()})
-            self._write(JSON, content.encode())
+            self._write(JSON, signed(self._annotations.content()))
         if self._rows is not None:
             self._write(CSV, "".join(self._rows).encode())
 

@@ -1,9 +1,10 @@
+import json
 import os
 
 import pytest
 
 from grouppose.errors import InputError
-from grouppose.inference.outputs import Names, check_folder
+from grouppose.inference.outputs import Names, check_folder, signed
 from tests.inference.conftest import noise, write
 
 
@@ -61,6 +62,17 @@ def test_results_of_others_are_not_replaced(tmp_path, name):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(InputError, match=f"{name} was not written by this program"):
             check_folder(tmp_path, [name], [], "--out")
+
+
+def test_results_that_somebody_corrected_are_not_replaced(tmp_path):
+    content = {"images": [{"file_name": "a}, b"}], "annotations": [], "categories": []}
+    path = tmp_path / "predictions.json"
+    path.write_bytes(signed(content))
+    assert json.loads(path.read_bytes()).items() >= content.items()
+    check_folder(tmp_path, [path.name], [], "--out")
+    path.write_text(path.read_text().replace("a}, b", "c.png"))
+    with pytest.raises(InputError, match="predictions.json was not .* or was changed since"):
+        check_folder(tmp_path, [path.name], [], "--out")
 
 
 def test_places_that_cannot_be_are_refused(tmp_path, photos):
