@@ -94,7 +94,7 @@ class Affine:
     """
 
     side: int
-    scale: tuple[float, float]
+    scale: Sequence[float]
     rotation: float
     translation: float
 

@@ -22,7 +22,9 @@ import cv2
 import numpy as np
 from torch import Tensor
 
+from datasets.build import build_dataset
 from datasets.keypoints import KeypointDataset
+from datasets.settings import frozen, read_settings
 from datasets.transforms import People
 from grouppose.commands import Parser, exit_status
 from grouppose.errors import InputError
@@ -122,9 +124,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def browse(given: argparse.Namespace) -> None:
     """Writes the file that a command line asks for."""
-    from datasets.build import build_dataset
-    from util.config import load_config  # a command may read settings; the sets do not
-
     if given.out.suffix not in (".html", ".png") or given.count < 1:
         raise InputError(
             f"--out {given.out} --count {given.count}; expected a name that ends in .html or .png "
@@ -135,7 +134,8 @@ def browse(given: argparse.Namespace) -> None:
     check_file(given.out, [], "--out")
     names = ("dataset_file", "coco_path")
     flags = {name: getattr(given, name) for name in names if getattr(given, name)}
-    dataset = build_dataset("train", load_config(given.config_file, given.options, flags))
+    settings = frozen(read_settings(given.config_file, given.options, flags))
+    dataset = build_dataset("train", settings)
     grid = sample_grid(dataset, given.count)
     content = _png(grid) if given.out.suffix == ".png" else page(grid, dataset).encode()
     write_whole(given.out, lambda partial: partial.write_bytes(content))

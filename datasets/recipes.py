@@ -14,7 +14,6 @@ from grouppose.errors import InputError, nearest
 from grouppose.skeleton import UNPAIRED, Skeleton, mirrors
 
 logger = logging.getLogger("grouppose.train.data")
-RECIPES = ("crop", "affine")
 
 
 @dataclass(frozen=True)
@@ -57,20 +56,15 @@ def recipe_of(cfg: Mapping) -> Crop | Affine:
     """The recipe that `augmentation` names.
 
     Args:
-        cfg: augmentation; affine_size, affine_scale, affine_rotation and affine_translation, or
-            what `sizes_of` reads.
+        cfg: augmentation, affine_size, affine_scale, affine_rotation, affine_translation and what
+            `sizes_of` reads.
     """
+    affine = [cfg[f"affine_{name}"] for name in ("size", "scale", "rotation", "translation")]
+    recipes = {"crop": Crop(sizes_of(cfg)), "affine": Affine(*affine)}
     name = cfg["augmentation"]
-    if name not in RECIPES:
-        raise InputError(f"augmentation is {name!r}; {nearest(str(name), RECIPES)}")
-    if name == "crop":
-        return Crop(sizes_of(cfg))
-    return Affine(
-        cfg["affine_size"],
-        tuple(cfg["affine_scale"]),
-        cfg["affine_rotation"],
-        cfg["affine_translation"],
-    )
+    if name not in recipes:
+        raise InputError(f"augmentation is {name!r}; {nearest(str(name), recipes)}")
+    return recipes[name]
 
 
 def sizes_of(cfg: Mapping) -> Sizes:

@@ -17,12 +17,13 @@ from hypothesis import strategies as st
 
 from datasets.annotations import flat_annotations, read_annotations, skeleton_in
 from datasets.check import examine
+from datasets.settings import DEFAULTS
 from grouppose.checkpoints import read_checkpoint
 from grouppose.errors import UserError
 from grouppose.models import stored_settings
 from tests.datasets.sets import contents, person
 from tests.small import SMALL
-from util.config import DEFAULTS, load_config
+from util.config import load_config
 from util.optim import build_optimizer
 from util.state import TrainingState
 

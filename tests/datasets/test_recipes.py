@@ -12,7 +12,7 @@ def test_settings_choose_the_recipe(tmp_path):
     crop = recipe_of(settings(tmp_path))
     assert isinstance(crop, Crop) and crop.largest == (64, 100)
     affine = recipe_of(settings(tmp_path, augmentation="affine", affine_size=96))
-    assert affine == Affine(96, (0.75, 1.5), 30.0, 0.2) and affine.largest == (96, 96)
+    assert affine == Affine(96, [0.75, 1.5], 30.0, 0.2) and affine.largest == (96, 96)
     with pytest.raises(InputError, match="augmentation is 'afine'; did you mean 'affine'"):
         recipe_of(settings(tmp_path, augmentation="afine"))
 

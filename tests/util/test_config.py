@@ -3,10 +3,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from datasets.settings import DEFAULTS, read_file
 from grouppose import models, save_weights
 from grouppose.errors import InputError, MissingFileError, SettingNameError, SettingTypeError
 from tests.small import SMALL
-from util.config import DEFAULTS, format_config, load_config, read_file
+from util.config import format_config, load_config
 
 FOLDER = DEFAULTS.parent
 CONFIGS = sorted(

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 import grouppose
+from datasets.settings import DEFAULTS
 from grouppose.errors import InputError
 from tests.small import SMALL
 from util import config, memory
@@ -30,6 +31,10 @@ def test_a_step_of_the_largest_size_trains():
         "data_aug_scales2_resize": [32],
         "data_aug_scales2_crop": [32, 32],
         "augmentation": "crop",
+        "affine_size": 80,
+        "affine_scale": [1.0, 1.0],
+        "affine_rotation": 0.0,
+        "affine_translation": 0.0,
         "num_body_points": 5,
     }
     seen = []
@@ -37,14 +42,13 @@ def test_a_step_of_the_largest_size_trains():
     memory._try_step(model, criterion, settings, 2, torch.device("cpu"), None)
     assert seen == [(2, 3, 64, 96)]
     assert all(p.grad is not None for p in model.input_proj.parameters())
-    affine = {"augmentation": "affine", "affine_size": 80, "affine_scale": [1.0, 1.0]}
-    settings |= {**affine, "affine_rotation": 0.0, "affine_translation": 0.0}
+    settings["augmentation"] = "affine"
     memory._try_step(model, criterion, settings, 1, torch.device("cpu"), None)
     assert seen[1] == (1, 3, 80, 80)
 
 
 def test_on_a_cpu_a_number_is_needed():
-    assert config.load_config(config.DEFAULTS, ["batch_size=auto"]).batch_size == "auto"
+    assert config.load_config(DEFAULTS, ["batch_size=auto"]).batch_size == "auto"
     with pytest.raises(InputError, match="run is on the CPU; give a number, such as batch_size=2"):
         memory.fitting_batch(None, None, {}, torch.device("cpu"), None)
 
