@@ -22,7 +22,7 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
         InputError: the disk is full, the folder is missing or may not be written to. Whatever lay
             under `path` stays.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part{path.suffix}")
+    temporary = partial_name(path)
     try:
         write(temporary)
         with open(temporary, "rb") as file:
@@ -39,6 +39,12 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
     finally:
         with contextlib.suppress(OSError):  # its folder may be none
             temporary.unlink()
+
+
+def partial_name(path: Path, kind: str = "part") -> Path:
+    """A name beside `path`, with its ending, that no other process takes; it may be long itself."""
+    start = path.name.encode(errors="ignore")[:150].decode(errors="ignore")
+    return path.with_name(f".{start}.{os.getpid()}.{kind}{path.suffix}")
 
 
 @contextlib.contextmanager

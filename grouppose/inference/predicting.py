@@ -177,8 +177,8 @@ class Lines:
         self._seen = []
 
     def _say(self, line: str) -> None:
-        if not self._quiet:
-            tqdm.write(line)
+        if not self._quiet:  # names of files may hold bytes that are no text
+            tqdm.write(line.encode(errors="replace").decode())
 
 
 def _people(number: int) -> str:

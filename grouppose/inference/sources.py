@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -65,9 +65,8 @@ def frames(source: Any, reading: Reading | None = None) -> Iterator[Frame]:
     """
     reading = reading or Reading()
     if isinstance(source, list | tuple):
-        for i, item in enumerate(_ordered(source) if reading.in_order else source):
-            name = str(item) if isinstance(item, str | Path) else f"item {i}"
-            yield from _tolerant(_item(item, reading, i), name, reading.failed)
+        items = _ordered(source) if reading.in_order else source
+        yield from _each(items, reading, alone=len(source) == 1)
     elif isinstance(source, str | Path):
         yield from _from_path(str(source), reading)
     elif isinstance(source, bool):
@@ -120,6 +119,14 @@ def camera_or_path(text: str) -> int | str:
     return text
 
 
+def _each(items: Sequence[Any], reading: Reading, alone: bool = False) -> Iterator[Frame]:
+    """Pictures of several sources; one that is `alone` in its list is like one given without."""
+    for i, item in enumerate(items):
+        is_path = isinstance(item, str | Path)
+        pictures = frames(item, reading) if alone else _item(item, reading, i)
+        yield from _tolerant(pictures, str(item) if is_path else f"item {i}", reading.failed)
+
+
 def _item(item: Any, reading: Reading, index: int) -> Iterator[Frame]:
     """An item of a list; a video that is in it twice is two sequences."""
     for frame in frames(item, reading):
@@ -164,7 +171,7 @@ def _from_path(path: str, reading: Reading) -> Iterator[Frame]:
     """Pictures that are given alone are of the sequence "", videos of their own."""
     files, _ = (None, []) if is_address(path) else _expanded(path)
     if files is not None:
-        yield from frames(files, replace(reading, in_order=False))
+        yield from _each(files, reading)
         return
     read = from_address if is_address(path) else from_file
     for frame in read(path, reading.failed, reading.max_megapixels):

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from grouppose.errors import InputError
-from grouppose.files import write_whole
+from grouppose.files import partial_name, write_whole
 from grouppose.inference.outputs import CSV, JSON, Names, signed
 from grouppose.inference.results import Result
 from grouppose.keypoints import BOX_SHARE, LEAST_SPAN
@@ -148,7 +148,7 @@ class Writer:
         if self.with_json:
             self._write(JSON, signed(self._annotations.content()))
         if self._rows is not None:
-            self._write(CSV, "".join(self._rows).encode())
+            self._write(CSV, "".join(self._rows).encode(errors="surrogateescape"))
 
     def add(self, result: Result) -> np.ndarray:
         """Draws a result, writes it, and gives the drawn picture (H, W, 3) RGB."""
@@ -200,7 +200,7 @@ class _Video:
 
     def __init__(self, path: Path, codec: str, rate: float, size: tuple[int, int]) -> None:
         self.path, self._size = path, size
-        self._partial = path.with_name(f".{path.name}.{os.getpid()}.drawing{path.suffix}")
+        self._partial = partial_name(path, "drawing")
         code = cv2.VideoWriter_fourcc(*codec)
         self._writer = cv2.VideoWriter(str(self._partial), code, rate, size)
         if not self._writer.isOpened():

@@ -1,6 +1,7 @@
 import json
 import os
 import shutil
+import sys
 
 import cv2
 import numpy as np
@@ -177,3 +178,14 @@ def test_pictures_keep_their_size_and_ending(run, tmp_path):
     drawn = cv2.imread(str(tmp_path / "out" / "b.png"))
     (result,) = run(files[1])
     assert np.array_equal(drawn[..., ::-1], result.plot()) and os.path.exists(files[1])
+
+
+def test_long_names_and_names_that_are_no_text(run, tmp_path):
+    kept = ["街" * 80 + ".png"]
+    if sys.platform == "linux":  # elsewhere names are text
+        kept.append(os.fsdecode(b"caf\xe9.png"))
+    (tmp_path / "in").mkdir()
+    for name in kept:
+        shutil.copy(write(tmp_path / "a.png", noise()), tmp_path / "in" / name)
+    assert predict(run, str(tmp_path / "in"), tmp_path / "out", json=True, csv=True) == 0
+    assert names(tmp_path / "out") == sorted([*kept, "predictions.csv", "predictions.json"])

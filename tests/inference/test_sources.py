@@ -50,8 +50,9 @@ def test_numbered_pictures_of_a_folder_are_a_sequence_and_each_video_is_one(walk
     assert len(others) == 5 and len(set(others)) == 3  # two pictures of each video, one of a face
     video = str(walk / "a.mp4")
     assert len({f.sequence for f in frames([video, video])}) == 2
-    (alone,) = frames(walk / "frame 1.png")
-    assert alone.sequence == "" and next(frames(video)).sequence == video
+    for given in (walk / "frame 1.png", [walk / "frame 1.png"], noise(), [noise(), noise()]):
+        assert {frame.sequence for frame in frames(given)} == {""}
+    assert next(frames(video)).sequence == video
 
 
 def test_files_of_a_source_are_known_before_any_is_read(walk):
