@@ -180,22 +180,23 @@ def run_predict(given: argparse.Namespace) -> int:
 
 def run_export(given: argparse.Namespace) -> int:
     """Writes a model as a file for other programs, after comparing the two."""
-    from grouppose.files import check_file
+    from grouppose.files import check_file, folder_for_results
     from grouppose.inference.export import FORMATS, export_model
 
     path = given.out or Path(Path(given.weights).stem + FORMATS[given.format])
-    check_file(path, [given.weights, *given.pictures], "--out")
-    report = export_model(
-        given.weights,
-        path,
-        form=given.format,
-        attention=given.attention,
-        size=given.size,
-        dynamic=given.dynamic,
-        pictures=given.pictures,
-        max_people=given.max_people,
-        say=lambda line: None if given.quiet else sys.stderr.write(f"{line} ...\n"),
-    )
+    with folder_for_results(path.parent, "--out"):
+        check_file(path, [given.weights, *given.pictures], "--out")
+        report = export_model(
+            given.weights,
+            path,
+            form=given.format,
+            attention=given.attention,
+            size=given.size,
+            dynamic=given.dynamic,
+            pictures=given.pictures,
+            max_people=given.max_people,
+            say=lambda line: None if given.quiet else sys.stderr.write(f"{line} ...\n"),
+        )
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB; {report}")  # noqa: T201
     return 0
 

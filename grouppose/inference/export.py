@@ -5,69 +5,28 @@ A file gets its name only after it was run and gave the same people as the model
 
 from __future__ import annotations
 
-import copy
 import importlib.util
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 
 import torch
 import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
-from grouppose.backbones.swin import Swin
 from grouppose.errors import InputError, UserError
 from grouppose.files import write_whole
 from grouppose.inference.predictor import Predictor
-from grouppose.layers.deformable import MSDeformAttn
-from grouppose.models.grouppose.postprocess import best_people
+from grouppose.models import part, title
 from grouppose.pictures import read_picture, resize_picture, resized_size
 
 PIXELS, SCORES = 0.05, 1e-4  # differences from the model that a file may have
 FORMATS = {"onnx": ".onnx", "torch-export": ".pt2"}
-ATTENTION = {"grid_sample": "reference", "gather": "gather"}  # form: backend of the operator
 COLUMNS = ("scores", "labels", "keypoints")  # of people, that a file gives
 _NEEDED = ("onnx", "onnxscript", "onnxruntime")
 
 People = dict[str, Tensor]
-
-
-class Exportable(nn.Module):
-    """A model as standard operators, from plain pictures to people.
-
-    Args:
-        model: to copy.
-        attention: a key of `ATTENTION`.
-        max_people: the best so many of a picture are given.
-    """
-
-    def __init__(self, model: nn.Module, attention: str, max_people: int) -> None:
-        super().__init__()
-        # plain memory order: torch.export.save warns of every weight in another one
-        self.model = copy.deepcopy(model).to(memory_format=torch.contiguous_format)
-        self.max_people = max_people
-        for module in self.model.modules():
-            if isinstance(module, MSDeformAttn):
-                module.backend = ATTENTION[attention]
-
-    def forward(self, images: Tensor) -> People:
-        """Finds people.
-
-        Args:
-            images: (B, 3, H, W) uint8 RGB.
-
-        Returns:
-            Best first: scores (B, n), labels (B, n) int64 (1 = person), keypoints (B, n, K, 2) x, y
-            in pixels of `images`.
-        """
-        people = best_people(self.model(images), _sizes(images), self.max_people)
-        return {name: people[name] for name in COLUMNS}
-
-
-def _sizes(images: Tensor) -> Tensor:
-    """(B, 2) height, width."""
-    size = [images.new_full((), side, dtype=torch.int64) for side in images.shape[-2:]]
-    return torch.stack(size).expand(images.shape[0], -1)
 
 
 def export_model(
@@ -87,7 +46,8 @@ def export_model(
         weights: file of weights.
         path: of what is written.
         form: a key of `FORMATS`.
-        attention: a key of `ATTENTION`.
+        attention: how the family writes what has no operator of its own: "grid_sample" or
+            "gather".
         size: height, width of pictures; None: those that a picture of 3 : 4 is evaluated at.
         dynamic: take any number of pictures of any size (Swin: of `size`); else one of `size`.
         pictures: files to compare on; none: made ones.
@@ -105,12 +65,13 @@ def export_model(
     predictor = Predictor(weights, device="cpu")
     size = tuple(size or resized_size(3, 4, *predictor.sizes[0]))
     model = predictor.model
-    free = free_axes(model, dynamic)
+    own = part_of(model, weights)
+    free = own.free_axes(model, dynamic)
     batches = _batches(pictures, size, free)
     say("running the model")
-    expected = [_everybody(model, images) for images in batches]
+    expected = [own.everybody(model, images) for images in batches]
     say("tracing it")
-    program = _trace(Exportable(model, attention, max_people), size, free)
+    program = _trace(own.Exportable(model, attention, max_people), size, free)
     report = ""
 
     def write(temporary: Path) -> None:
@@ -121,9 +82,20 @@ def export_model(
         run = _runner(form, temporary)
         report = _compare([run(images) for images in batches], expected, batches)
 
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, write)
     return report
+
+
+def part_of(model: nn.Module, weights: str | Path) -> ModuleType:
+    """The family's half of the work, its export.py."""
+    name = model.settings["modelname"]
+    own = part(name, "export")
+    if own is None:
+        raise InputError(
+            f"{weights} holds a model of {title(name)}, which cannot be exported yet; use it "
+            "with grouppose.Predictor or grouppose predict"
+        )
+    return own
 
 
 def _check(path: Path, form: str, size: tuple[int, int] | None, max_people: int) -> None:
@@ -137,22 +109,6 @@ def _check(path: Path, form: str, size: tuple[int, int] | None, max_people: int)
             f"{', '.join(missing)} cannot be imported, which ONNX files are made and run with; "
             f"pip install {' '.join(missing)}, or choose --format torch-export"
         )
-
-
-def free_axes(model: nn.Module, dynamic: bool) -> dict[int, torch.export.Dim]:
-    """The axes of pictures (B, 3, H, W) that a file is to leave open.
-
-    A last level of one row or column would be a special case, so sides begin above its stride.
-    Swin's windows make sizes that torch.export does not finish to reason about: only B is free.
-    """
-    if not dynamic:
-        return {}
-    batch = {0: torch.export.Dim("batch", min=1)}
-    if isinstance(model.backbone[0], Swin):
-        return batch
-    least = 8 * 2 ** (len(model.input_proj) - 1) + 1
-    sides = {2: "height", 3: "width"}
-    return batch | {axis: torch.export.Dim(name, min=least) for axis, name in sides.items()}
 
 
 def _batches(
@@ -184,29 +140,6 @@ def make_picture(height: int, width: int, seed: int) -> Tensor:
     clouds = F.interpolate(clouds, (height, width), mode="bicubic")[0]
     noise = 0.1 * torch.randn(3, height, width, generator=draw)
     return (255 * (clouds + noise).clamp(0, 1)).to(torch.uint8)
-
-
-@torch.inference_mode()
-def _everybody(model: nn.Module, images: Tensor) -> tuple[People, Tensor]:
-    """All candidates of a model, best first; and `selection_margin` of each picture, (B,)."""
-    logits = []
-    head = model.transformer.enc_out_class_embed
-    hook = head.register_forward_hook(lambda module, inputs, output: logits.append(output))
-    outputs = model(images)
-    hook.remove()
-    margin = selection_margin(logits[0].amax(-1), model.transformer.num_queries)
-    return best_people(outputs, _sizes(images), outputs["pred_logits"][0].numel()), margin
-
-
-def selection_margin(logits: Tensor, num_queries: int) -> Tensor:
-    """By how much the last position that becomes a query beats the next: (B, S) -> (B,).
-
-    Where it is no more than rounding, two correct programs may start from different people.
-    """
-    if logits.shape[1] == num_queries:
-        return torch.full_like(logits[:, 0], torch.inf)
-    ranked = logits.topk(num_queries + 1, dim=1).values
-    return ranked[:, -2] - ranked[:, -1]
 
 
 def _trace(

@@ -6,6 +6,7 @@ A family is a folder here, imported when it is asked for: docs/families.md says 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import inspect
 import pkgutil
 from collections.abc import Callable, Mapping
@@ -41,6 +42,12 @@ def family(name: str) -> ModuleType:
     if not isinstance(name, str) or name not in families():
         raise SettingNameError(f"no model {name!r}; {nearest(str(name), families())}")
     return importlib.import_module(f"{__name__}.{name}")
+
+
+def part(name: str, module: str) -> ModuleType | None:
+    """A module that not every family has; None where there is none."""
+    full = f"{family(name).__name__}.{module}"
+    return importlib.import_module(full) if importlib.util.find_spec(full) else None
 
 
 def published(name: str, what: str, default: Any) -> Any:

@@ -11,7 +11,8 @@ import grouppose
 from grouppose.errors import UserError
 from grouppose.inference import export
 from grouppose.inference.cli import main
-from grouppose.inference.export import free_axes, people_differ
+from grouppose.inference.export import people_differ
+from grouppose.models.grouppose.export import Exportable, free_axes, selection_margin
 from tests.inference.conftest import noise, save_small_model, write
 from tests.small import SMALL
 
@@ -96,7 +97,7 @@ def test_program_of_torch_by_gather(weights, tmp_path):
 def test_a_file_that_differs_is_an_error_and_not_kept(weights, tmp_path, monkeypatch, capsys):
     def wrong(form, path):
         assert path.read_text() == "a program"  # what is run is what was written
-        right = export.Exportable(grouppose.load_model(weights), "gather", 4).requires_grad_(False)
+        right = Exportable(grouppose.load_model(weights), "gather", 4).requires_grad_(False)
         return lambda images: {k: v + (k == "keypoints") for k, v in right(images).items()}
 
     monkeypatch.setattr(export, "_trace", lambda *rest: "a program")
@@ -167,8 +168,8 @@ def test_swin_keeps_one_size():
 
 def test_margin_of_the_last_query_by_hand():
     logits = torch.tensor([[0.5, 3.0, 1.0, 2.5], [7.0, 7.0, 7.0, 0.0]])
-    assert export.selection_margin(logits, 2).tolist() == [1.5, 0.0]
-    assert export.selection_margin(logits, 4).tolist() == [torch.inf, torch.inf]
+    assert selection_margin(logits, 2).tolist() == [1.5, 0.0]
+    assert selection_margin(logits, 4).tolist() == [torch.inf, torch.inf]
 
 
 def test_pictures_that_rounding_decides_are_left_out_and_counted():
@@ -184,3 +185,10 @@ def test_pictures_that_rounding_decides_are_left_out_and_counted():
     found["keypoints"][0] += 3
     with pytest.raises(UserError, match="nothing to compare with"):
         export._compare([found], [(everybody, torch.zeros(2))], [images])
+
+
+def test_a_family_without_an_export_says_so(other):
+    model = grouppose.build_model("other")
+    with pytest.raises(UserError, match="a.pth holds a model of Other, which cannot be exported"):
+        export.part_of(model, "a.pth")
+    assert export.part_of(grouppose.build_model("grouppose", **SMALL), "a.pth") is not None
