@@ -32,7 +32,8 @@ def read_settings(args: argparse.Namespace) -> Dict:
 
     names = ("dataset_file", "coco_path", "backbone", "seed", "note")
     flags = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-    settings = load_config(args.config_file, args.options, flags, args.resume)
+    told = args.pretrain_model_path if args.eval or args.train_rescore else None
+    settings = load_config(args.config_file, args.options, flags, args.resume or told)
     if args.resume or args.pretrain_model_path or "backbone" not in settings:
         return settings  # that file holds the backbone too
     settings.pretrained_backbone = imagenet_source(

@@ -111,6 +111,8 @@ def build_dataset(split: str, cfg: Mapping, like: Poses | None = None) -> Keypoi
         raise InputError(
             f"{place.annotations} lists no pictures; expected at least one to evaluate on"
         )
+    elif not len(data.area) and place.protocol != UNSCORED:
+        logger.warning(f"{place.annotations} has nobody with labelled keypoints: there is no AP")
     changed = custom or cfg.subset or place.listed
     facts = {"num_body_points": poses.skeleton.num_keypoints, "skeleton": poses.skeleton.to_dict()}
     return KeypointDataset(

@@ -189,8 +189,8 @@ def find_images(folder: Path, split: str, file_name: str, annotations: Path | No
     for place in usual:
         if place_in(place, file_name):
             return place
-    inside = [place.relative_to(folder) for place in usual if place.is_relative_to(folder)]
-    tried = ", ".join(dict.fromkeys(map(str, inside)))
+    inside = [str(place.relative_to(folder)) for place in usual if place.is_relative_to(folder)]
+    tried = ", ".join(dict.fromkeys(name for name in inside if name.islower() or name == "."))
     raise MissingFileError(
         f"no picture {file_name} in {folder} or its {tried}; complete it or set {split}_images=DIR"
     )
@@ -243,7 +243,7 @@ def located(contents: Mapping, images: Path) -> tuple[Mapping, list[Finding]]:
 
 
 def _foreign(name: str) -> bool:
-    return "\\" in name or name.startswith("/")
+    return "\\" in name or re.match(r"/|[A-Za-z]:/", name) is not None
 
 
 def place_in(folder: Path, file_name: str) -> str | None:

@@ -141,3 +141,10 @@ def test_pictures_are_mirrored_where_keypoints_change_places():
     chiral = Skeleton.from_names(["1", "2", "3", "4"])
     assert [mirrors(wanted, COCO) for wanted in ("auto", True, False)] == [True, True, False]
     assert [mirrors(wanted, chiral) for wanted in ("auto", True, False)] == [False, True, False]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_does_not_count(tmp_path, encoding):
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps({"names": ["nez_\u00e9"]}), encoding=encoding)
+    assert read_skeleton(path).names == ("nez_\u00e9",)

@@ -98,6 +98,23 @@ def test_labels_are_in_the_picture_as_it_is_shown(tmp_path):
     assert (data["images"][1]["height"], data["images"][1]["width"]) == (40, 80)
 
 
+def test_roboflows_folders_and_lists_of_pictures(tmp_path):
+    source = write_yolo(tmp_path / "yolo")
+    for split, folder in (("train", "train"), ("val", "valid")):
+        for kind in ("images", "labels"):
+            (source / folder).mkdir(exist_ok=True)
+            (source / kind / split).rename(source / folder / kind)
+    data = DATA.replace("images/train", "../train/images").replace("val: images/val", "val: v.txt")
+    (source / "data.yaml").write_text(data)
+    (source / "v.txt").write_text("./valid/images/sub/a.jpg\n")
+    assert main([str(source), str(tmp_path / "coco")]) == 0
+    counts = []
+    for split in ("train", "val"):
+        data = json.loads((tmp_path / f"coco/annotations/{split}.json").read_text())
+        counts.append((len(data["images"]), len(data["annotations"])))
+    assert counts == [(2, 2), (1, 2)]
+
+
 def test_two_numbers_a_keypoint_and_no_names():
     content = {"kpt_shape": [3, 2], "flip_idx": [0, 2, 1], "names": ["x"]}
     poses = yolo.poses_of(content, "data.yaml")

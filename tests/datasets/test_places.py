@@ -136,7 +136,14 @@ def test_absolute_and_windows_file_names(tmp_path):
     write_files(tmp_path / "elsewhere", "val.json", "")
     file = tmp_path / "set/train.json"
     data = json.loads(file.read_text())
-    for name in (r"a\001.png", r"C:\pictures\a\001.png", str(tmp_path / "elsewhere/001.png")):
+    elsewhere = str(tmp_path / "elsewhere/001.png")
+    for name in (
+        r"a\001.png",
+        r"C:\pictures\a\001.png",
+        "D:/a/001.png",
+        "/old/a/001.png",
+        elsewhere,
+    ):
         data["images"][0]["file_name"] = name
         file.write_text(json.dumps(data))
         assert len(build_dataset("train", custom(tmp_path / "set"))[0][0].shape) == 3
