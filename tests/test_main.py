@@ -203,17 +203,6 @@ def test_drawn_people_are_in_pixels_of_the_drawn_picture():
     assert truth.tolist() == [[[50, 10, 1]]]
 
 
-def test_finetuning_keeps_what_is_not_ignored(trained, data, tmp_path, monkeypatch):
-    monkeypatch.setattr(engine, "train_one_epoch", lambda *_, **__: ({"loss": 0.0}, {}))
-    path = trained / "checkpoint.pth"
-    ignored = "keypoint_embedding"
-    extra = ("--pretrain_model_path", str(path), "--finetune_ignore", ignored)
-    assert main.main(command(data, tmp_path, *extra, options=("epochs=1",))) == 0
-    before, after = load(path)["model"], load(tmp_path / "checkpoint.pth")["model"]
-    different = [name for name in before if not torch.equal(before[name], after[name])]
-    assert different == ["transformer.keypoint_embedding.weight"]
-
-
 def test_every_setting_is_read_by_someone(data, tmp_path, monkeypatch):
     read = set()
 
@@ -324,13 +313,6 @@ def test_checkpoints_that_do_not_fit_are_refused(
     assert str(trained / file) in error
     assert error.count("\n") == 1
     assert not (tmp_path / "out").exists()
-
-
-def test_ignored_names_must_exist(trained, data, tmp_path, capsys):
-    path = str(trained / "checkpoint.pth")
-    extra = ("--pretrain_model_path", path, "--finetune_ignore", "keypoint_embeding")
-    assert main.main(command(data, tmp_path, *extra)) == 1
-    assert "no weight of" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("mode", [None, "--eval", "--train_rescore"])

@@ -26,7 +26,7 @@ from util.lock import locked
 from util.log import logger
 from util.optim import Schedule, build_optimizer, count_parameters
 from util.saving import NEWEST, CheckpointWriter, find_checkpoint, remove_partial
-from util.state import TrainingState, load_pretrained
+from util.state import TrainingState, fine_tune
 from util.trackers import Trackers
 
 
@@ -145,7 +145,7 @@ def build_state(run: Run) -> tuple[nn.Module, TrainingState]:
     """What trains, and its state: new, from --pretrain_model_path or from --resume."""
     args, settings = run.args, run.settings
     if args.pretrain_model_path and not args.resume:
-        load_pretrained(run.model, args.pretrain_model_path, args.finetune_ignore)
+        fine_tune(run.model, args.pretrain_model_path, args.finetune_ignore)
     norms.prepare(run.model, settings, run.device)
     model = parallel(run)
     own = model if run.sharded else run.model

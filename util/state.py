@@ -140,6 +140,7 @@ class TrainingState:
             group["base_lr"] = rate  # the config's, which may have changed
 
 
+MOST_DIFFERING = 0.25  # share of a network's weights that fine-tuning may leave out
 _MISFITS = (  # what loading something else raises
     TypeError,
     LookupError,
@@ -197,6 +198,44 @@ def load_pretrained(model: nn.Module, path: str | Path, ignored: list[str]) -> N
     kept = {name: value for name, value in content.items() if not is_ignored(name)}
     own = {name: value for name, value in model.state_dict().items() if is_ignored(name)}
     load_into(model, {**own, **kept}, path)
+
+
+def fine_tune(model: nn.Module, path: str | Path, ignored: list[str]) -> None:
+    """Starts training from the weights of a file; where they do not fit, says what to leave out."""
+    try:
+        load_pretrained(model, path, ignored)
+    except InputError as error:
+        parts = _differing(weights_for(model, path), model.state_dict())
+        if not parts:
+            raise
+        raise InputError(
+            f"{error}; or fine-tune without the weights that differ: --finetune_ignore "
+            f"{' '.join(parts)}"
+        ) from None
+
+
+def _differing(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[str]:
+    """Parts of names for --finetune_ignore that name the weights of another shape and no others.
+
+    Empty where names differ, too, or most shapes: that is another network.
+    """
+    names = [name for name in own if name in weights and own[name].shape != weights[name].shape]
+    if own.keys() != weights.keys() or len(names) > MOST_DIFFERING * len(own):
+        return []
+    parts, left = [], set(names)
+    while left:
+        found = {part: {name for name in own if part in name} for n in left for part in _parts(n)}
+        fitting = {part: named for part, named in found.items() if named <= set(names)}
+        parts.append(max(sorted(fitting), key=lambda part: (len(fitting[part]), -len(part))))
+        left -= fitting[parts[-1]]
+    return parts
+
+
+def _parts(name: str) -> list[str]:
+    """Whole words of a dotted name that follow each other, from a word on that is no number."""
+    words = name.split(".")
+    firsts = [i for i, word in enumerate(words) if not word.isdigit()]
+    return [".".join(words[i:j]) for i in firsts for j in range(i + 1, len(words) + 1)]
 
 
 def load_into(model: nn.Module, weights: Mapping[str, Tensor], path: str | Path) -> None:
