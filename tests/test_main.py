@@ -241,6 +241,7 @@ def test_every_setting_is_read_by_someone(data, tmp_path, monkeypatch):
         (["--eval"], "--eval without weights; give --resume FILE"),
         (["--predict", "a.jpg"], "--predict without weights; give --resume FILE"),
         (["--evaluator", "fast"], "argument --evaluator: invalid choice: 'fast'"),
+        (["--device", "mps"], "argument --device: no device 'mps'; expected auto, cpu or cuda"),
         (["--finetune_ignore", "x"], "--finetune_ignore without --pretrain_model_path FILE"),
     ],
 )

@@ -70,9 +70,17 @@ def build_parser(description: str | None) -> Parser:
     return parser
 
 
+def _device(name: str) -> str | None:
+    if name not in ("auto", "cpu", "cuda"):
+        raise argparse.ArgumentTypeError(
+            f"no device {name!r}; expected auto, cpu or cuda (several GPUs: start with torchrun)"
+        )
+    return None if name == "auto" else name
+
+
 def _add_run_flags(add: Callable[..., object]) -> None:
     """How the run goes about it."""
-    add("--device", choices=("cpu", "cuda"), help="cuda if there is one")
+    add("--device", type=_device, metavar="NAME", help="auto (cuda if there is one), cpu or cuda")
     add("--amp", action="store_true", help="compute in bfloat16 (float16 on older GPUs)")
     add("--num_workers", type=int, metavar="N", help="processes that read pictures, per process")
     add("--seed", type=int, metavar="N", help="of weights, order and augmentation")

@@ -32,6 +32,7 @@ from util.log import logger, write_text
 from util.plots import drawn_samples, save_prediction_grid
 
 Found = tuple[list[int], list[People]]
+FEW = 500  # pictures; the demo's rescoring networks gained from 2,000
 SUBMITTED = 20  # best people of a picture that COCO's evaluation looks at
 THRESHOLD = 0.3  # score from which people are drawn
 
@@ -249,6 +250,24 @@ def train_rescorer(
         f"the evaluation set:\nbefore\n{format_stats(before)}\nafter\n{format_stats(after)}\n"
         f"{path} written; use it with --options rescore={path}\n"
     )
+    for doubt in doubts(len(train), before.get("AP", 0.0), after.get("AP", 0.0)):
+        logger.warning(doubt)
+
+
+def doubts(pictures: int, before: float, after: float) -> list[str]:
+    """What speaks against a rescoring network; AP of the evaluation set without and with it."""
+    found = []
+    if pictures < FEW:
+        found.append(
+            f"the rescoring network has seen {pictures} pictures, of which it may know the people "
+            f"by heart; train it on {FEW} or more"
+        )
+    if after < before:
+        found.append(
+            f"the rescoring network lowers AP from {100 * before:.1f} to {100 * after:.1f} %; go "
+            "on without it, or train it on other pictures than the model"
+        )
+    return found
 
 
 def _examples(

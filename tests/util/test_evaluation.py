@@ -12,6 +12,7 @@ import main
 from grouppose.inference.cli import main as cli
 from tests.datasets.sets import contents, person, write_custom
 from tests.util.tiny import OPTIONS, write_coco
+from util.evaluation import doubts
 
 DEMO = str(Path(main.__file__).parent / "config" / "demo.py")
 NAMES = ["L_Ear", "R_Ear", "tail"]
@@ -78,11 +79,28 @@ def test_views_are_those_of_the_predictor(data, weights, tmp_path, capsys):
         assert np.reshape(r["keypoints"], (-1, 3))[:, :2] == pytest.approx(xy, abs=0.05)
 
 
+@pytest.mark.parametrize(
+    ("pictures", "before", "after", "wanted"),
+    [
+        (499, 0.4, 0.5, ["has seen 499 pictures"]),
+        (500, 0.4, 0.4, []),
+        (500, 0.4, 0.375, ["lowers AP from 40.0 to 37.5 %"]),
+        (3, -1.0, -1.0, ["has seen 3 pictures"]),
+        (3, 0.1, 0.0, ["has seen 3 pictures", "lowers AP from 10.0 to 0.0 %"]),
+    ],
+)
+def test_what_speaks_against_a_rescoring_network(pictures, before, after, wanted):
+    found = doubts(pictures, before, after)
+    assert len(found) == len(wanted)
+    assert all(text in line for text, line in zip(wanted, found, strict=True))
+
+
 def test_rescoring_is_trained_compared_and_used(data, weights, tmp_path, capsys):
     assert main.main(command(data, "--resume", weights, "--train_rescore",
                              "--output_dir", tmp_path)) == 0  # fmt: skip
     printed = capsys.readouterr().out
     assert "trained on what the model finds on 4 pictures; on the 3 pictures of" in printed
+    assert "the rescoring network has seen 4 pictures" in printed
     assert printed.index("before") < printed.index("after") < printed.index("rescore.pth written")
     lines = ("--resume", weights, "--eval", "--output_dir")
     assert main.main(command(data, *lines, tmp_path / "a")) == 0
