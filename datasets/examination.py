@@ -13,6 +13,7 @@ from datasets.build import labels_of, with_people
 from datasets.cleaning import Finding, is_number
 from datasets.custom import Poses
 from datasets.headers import file_findings
+from datasets.ignored import damaged
 from datasets.places import CUSTOM
 from grouppose.errors import UserError
 from grouppose.skeleton import DEFAULT_SIGMA, Skeleton
@@ -41,7 +42,7 @@ def examine(
         + (f", of which {len(named)} name keypoints" if len(named) > 1 else "")
     ]
     findings = file_findings(contents, images, decode) + _pictures(contents)
-    findings += _categories(contents)
+    findings += _annotations(contents)
     findings += _people(contents, people, usual)
     if num_keypoints:
         findings += _skeleton(contents, num_keypoints)
@@ -81,14 +82,20 @@ def _has_size(entry: Mapping) -> bool:
     return None in sides or all(type(side) is int and 1 <= side < 2**31 for side in sides)
 
 
-def _categories(contents: Mapping) -> list[Finding]:
+def _annotations(contents: Mapping) -> list[Finding]:
     known = {entry["id"] for entry in contents["categories"]}
     return [
         Finding(
             "annotations have a 'category_id' that no category has; list the category or correct "
             "them",
             [e["id"] for e in contents["annotations"] if e.get("category_id") not in known],
-        )
+        ),
+        Finding(
+            "crowds and people without labels have a damaged 'segmentation'; augmentation=affine "
+            "and ignore_regions=True refuse them: correct it, or leave it out for the box",
+            damaged(contents),
+            serious=False,
+        ),
     ]
 
 

@@ -113,6 +113,20 @@ def _is_labelled(entry: Mapping) -> bool:
     return isinstance(points, list) and any(type(v) in (int, float) and v > 0 for v in points[2::3])
 
 
+def damaged(contents: Mapping) -> list[int]:
+    """Ids of the annotations that `ignored_regions` would refuse."""
+    sizes = {entry["id"]: (entry.get("height"), entry.get("width")) for entry in contents["images"]}
+    found = []
+    for entry in nothing_to_learn(contents):
+        size = sizes[entry["image_id"]]
+        known = all(type(side) is int and side > 0 for side in size)
+        try:
+            _region(entry, size if known else (0, 0))
+        except InputError:
+            found.append(entry["id"])
+    return found
+
+
 def ignored_regions(entries: Iterable[Mapping], pictures: Annotations) -> Ignored:
     """Keeps the regions of annotations.
 

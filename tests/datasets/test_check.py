@@ -243,3 +243,12 @@ def test_names_of_other_machines_and_systems(tmp_path, capsys):
     file.write_text(json.dumps(contents))
     assert main(["--annotations", str(file), "--images", str(images)]) == 1
     assert "! 1 pictures have no file in" in capsys.readouterr().out
+
+
+def test_damaged_segmentations_of_crowds_are_listed(tmp_path, capsys):
+    bad = {"iscrowd": 1, "segmentation": {"size": [30, 40], "counts": [7]}}
+    write(tmp_path, [bad, {"segmentation": [[1, 2]]}])  # who is labelled is drawn by nobody
+    main([str(tmp_path)])
+    printed = capsys.readouterr().out
+    assert "- 1 crowds and people without labels have a damaged 'segmentation'; " in printed
+    assert "correct it, or leave it out for the box: 1\n" in printed
