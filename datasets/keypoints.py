@@ -74,7 +74,7 @@ class KeypointDataset(Dataset):
     @property
     def people(self) -> int:
         """How many have a labelled keypoint."""
-        return len(self._labelled.annotations.area)
+        return int((self._labelled.annotations.keypoints[..., 2] > 0).any(1).sum())
 
     @property
     def mirrors(self) -> bool:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Sampler
@@ -144,11 +145,17 @@ def make_loader(
         batch_sampler=batches,
         collate_fn=collate,
         num_workers=workers,
-        worker_init_fn=stopping.ignored_by_worker,
+        worker_init_fn=_start_worker,
         generator=torch.Generator(),
         pin_memory=device.type == "cuda",
         persistent_workers=workers > 0 and isinstance(batches, TrainBatches),
     )
+
+
+def _start_worker(number: int) -> None:
+    """Each has one core, of OpenCV's threads too; PyTorch's are limited by the loader."""
+    stopping.ignored_by_worker(number)
+    cv2.setNumThreads(0)
 
 
 def from_workers(batches: Iterable) -> Iterator:

@@ -99,7 +99,11 @@ def test_what_is_ignored_and_who_is_trained_on_are_settings(crowded):
     assert dataset.image_ids.tolist() == [5, 9]  # pictures of crowds alone, but not of nobody
     _, people = dataset.sample(0)
     assert people["visible"].any(-1).tolist() == [True, False]
-    assert build_dataset("val", settings(crowded, unlabelled_people=True)).people == 1
+    assert dataset.people == 1  # of those who are labelled
+    assert (
+        len(build_dataset("val", settings(crowded, unlabelled_people=True)).sample(0)[1]["area"])
+        == 1
+    )
 
 
 def test_encode_gets_the_mask_of_its_picture(crowded):

@@ -1,5 +1,7 @@
+import cv2
 import numpy as np
 import pytest
+import torch
 
 from grouppose.errors import InputError, MissingFileError
 from util import distributed, loading
@@ -149,3 +151,16 @@ def test_an_error_of_a_worker_is_its_last_line():
     assert str(error.value) == "a.png: truncated; fetch it"
     with pytest.raises(MissingFileError, match=r"^no file: -1$"):
         list(loading.from_workers(broken("no file: -1")))
+
+
+class Threads(torch.utils.data.Dataset):
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, index: int) -> tuple[int, int]:
+        return cv2.getNumThreads(), torch.get_num_threads()
+
+
+def test_a_worker_has_one_thread():
+    batches = loading.make_loader(Threads(), EvalBatches(4, 1), list, 2, torch.device("cpu"))
+    assert [sample for (sample,) in batches] == [(1, 1)] * 4
