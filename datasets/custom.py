@@ -162,6 +162,12 @@ def keypoint_categories(contents: Mapping) -> list[Mapping]:
                 f"categories {found[0].get('name')!r} and {other.get('name')!r} have different "
                 "keypoints; one model has one skeleton: keep the annotations of one of them"
             )
+    for before, category in zip(found, found[1:], strict=False):
+        if before["id"] == category["id"]:
+            raise InputError(
+                f"categories {before.get('name')!r} and {category.get('name')!r} have the id "
+                f"{category['id']}; give each its own"
+            )
     for category in found:
         keypoint_names(category)  # refuses a name that stands there twice
     return found

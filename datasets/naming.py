@@ -143,8 +143,7 @@ def check_classes(contents: Mapping, ids: Sequence[int], classes: Sequence[Seque
         if "keypoints" in entry and category not in ids:
             raise InputError(
                 f"annotation {entry['id']} has category_id {category}, expected one of "
-                f"{', '.join(map(str, ids))}"
+                f"{', '.join(f'{own} ({name!r})' for own, name in classes)}"
                 + (f": the model has no {names[category]!r}" if names.get(category) else "")
-                + f", only {', '.join(repr(name) for _, name in classes)}; leave such annotations "
-                "out, or set categories=[] to go by the file's own classes"
+                + "; leave such annotations out, or name their class as the model's is named"
             )
