@@ -32,10 +32,10 @@ VIDEOS = (
     ".m2ts", ".3gp", ".3g2", ".flv", ".ogv", ".mxf", ".vob", ".asf", ".divx", ".mjpeg", ".mjpg",
     ".h264", ".hevc", ".y4m",
 )  # fmt: skip
-# Neither library reads these, or only with a package that may be missing; a folder names them.
+# Pillow does not read these by itself; a folder names those that nothing reads.
 _FURTHER = (
-    ".heic", ".heif", ".hif", ".jxl", ".svg", ".exr", ".hdr", ".dng", ".cr2", ".cr3", ".nef",
-    ".arw", ".raf", ".orf", ".rw2",
+    ".heic", ".heif", ".hif", ".jxl", ".svg", ".exr", ".hdr", ".pam", ".dng", ".cr2", ".cr3",
+    ".nef", ".arw", ".raf", ".orf", ".rw2",
 )  # fmt: skip
 _NO_PICTURES = ("BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF")  # that Pillow opens by itself
 _ANIMATED = ("AVIF", "FLI", "GIF", "PNG", "WEBP")
@@ -169,13 +169,23 @@ def from_file(
         try:
             picture = open_picture(path, max_megapixels)
         except UnidentifiedImageError:
-            if Path(path).suffix.lower() in picture_endings() or not _is_video(path):
+            image = _by_opencv(path)
+            known = Path(path).suffix.lower() in picture_endings()
+            if image is None and (known or not _is_video(path)):
                 raise
             picture = None
-    if picture is None:
-        yield from from_video(path, path, failed)
-    else:
+    if picture is not None:
         yield from _from_picture(picture, path)
+    elif image is not None:
+        yield Frame(image, path)
+    else:
+        yield from from_video(path, path, failed)
+
+
+def _by_opencv(path: str) -> Tensor | None:
+    """A picture of the few formats that OpenCV reads and Pillow does not: PAM, Radiance's HDR."""
+    image = cv2.imread(path) if cv2.haveImageReader(path) else None
+    return None if image is None else from_array(image, bgr=True)
 
 
 def _from_picture(picture: Image.Image, path: str) -> Iterator[Frame]:

@@ -113,6 +113,13 @@ def test_a_damaged_video_says_how_many_of_how_many(tmp_path):
         list(from_file(path))
 
 
+def test_what_opencv_alone_reads_is_read(tmp_path):
+    image = noise()
+    write(tmp_path / "a.pam", image)
+    (frame,) = from_file(str(tmp_path / "a.pam"))
+    assert torch.equal(frame.image, torch.from_numpy(image).permute(2, 0, 1))
+
+
 def test_missing_files_and_large_ones_are_named(tmp_path):
     for name, message in (("a.jpg", "no picture .*a.jpg; check"), ("a.ts", "no video .*a.ts")):
         with pytest.raises(MissingFileError, match=message):
