@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 from PIL import ExifTags, Image
 
 EXIF = ("turn", "ignore")  # what to do with an orientation that labels do not tell about
@@ -14,6 +16,8 @@ TURNS = {  # by orientation, from the stored picture to the one that is shown
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_PNG = b"\x89PNG\r\n\x1a\n"
+_TEXT = (b"eXIf", b"iTXt", b"tEXt", b"zTXt")  # chunks that may hold an orientation
 
 
 def exif_case(orientation: int, stored: tuple[int, int], stated: tuple[int, int] | None) -> str:
@@ -39,13 +43,32 @@ def exif_case(orientation: int, stored: tuple[int, int], stated: tuple[int, int]
 
 
 def orientation_of(picture: Image.Image) -> tuple[int, tuple[int, int]]:
-    """Its orientation, 1 where it has none, and the stored height and width."""
-    orientation = picture.getexif().get(ExifTags.Base.Orientation, 1)
+    """Its orientation, 1 where it has none, and the stored height and width; pixels stay undecoded
+    but where a PNG's text or EXIF follows them."""
+    plain = picture.format == "PNG" and not _has_late_text(picture)
+    exif = Image.Image.getexif(picture) if plain else picture.getexif()  # a PNG's own decodes it
+    orientation = exif.get(ExifTags.Base.Orientation, 1)
     width, height = picture.size
     if type(orientation) is not int or orientation not in TURNS:
         return 1, (height, width)
     turned = _turns_itself(picture) and orientation >= 5
     return orientation, (width, height) if turned else (height, width)
+
+
+def _has_late_text(picture: Image.Image) -> bool:
+    """Whether a PNG that is not decoded yet has chunks of text or EXIF after its pixels."""
+    file = picture.fp
+    if file is None:
+        return False
+    place, pixels, late = file.tell(), False, False
+    file.seek(len(_PNG))
+    while not late and len(head := file.read(8)) == 8:
+        length, name = struct.unpack(">I4s", head)
+        late = pixels and name in _TEXT
+        pixels |= name == b"IDAT"
+        file.seek(length + 4, 1)  # over its check sum too
+    file.seek(place)
+    return late
 
 
 def _turns_itself(picture: Image.Image) -> bool:
