@@ -22,6 +22,8 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
         InputError: the disk is full, the folder is missing or may not be written to. Whatever lay
             under `path` stays.
     """
+    if not path.name:
+        raise InputError(f"{str(path)!r} is no name of a file; add one")
     temporary = partial_name(path)
     try:
         write(temporary)
