@@ -15,7 +15,7 @@ import numpy as np
 
 from datasets.cleaning import Finding, cleaned, is_number
 from grouppose.errors import InputError, MissingFileError
-from grouppose.skeleton import Skeleton, read_skeleton, shipped, side_spelt_out, skeleton_of
+from grouppose.skeleton import Skeleton, places_of, read_skeleton, shipped, skeleton_of
 
 FORMAT = 'expected COCO\'s format: {"images": [...], "annotations": [...], "categories": [...]}'
 
@@ -345,8 +345,10 @@ def named_skeleton(
         return Skeleton.from_names(names, limbs, _sigmas(named[0])), "the annotation file"
     for name in shipped():
         known = read_skeleton(name)
-        if comparable(known.names) == comparable(names):
-            return known, f"the skeleton {name}"
+        order = places_of(known.names, names)
+        if order is not None:
+            same = order == tuple(range(num_keypoints))
+            return known if same else known.in_order(order), f"the skeleton {name}"
     return Skeleton.from_names(names, limbs, sigmas), "nowhere"
 
 
@@ -381,11 +383,6 @@ def _sigmas(category: Mapping) -> list[float]:
             "numbers above 0, one a keypoint; correct them or leave them out"
         )
     return sigmas
-
-
-def comparable(names: Sequence[str]) -> list[str]:
-    """Names as they are compared, however a tool spells them."""
-    return [side_spelt_out(name).removeprefix("top_") for name in names]  # CrowdPose says "head"
 
 
 def _limbs(listed: object) -> list[tuple[int, int]]:

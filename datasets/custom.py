@@ -10,7 +10,6 @@ from datasets.cleaning import is_number
 from datasets.naming import (
     check_classes,
     class_ids,
-    in_file_order,
     inverse,
     keypoint_order,
     lacking,
@@ -50,7 +49,7 @@ class Poses:
     @property
     def file_skeleton(self) -> Skeleton:
         """In the order of the file, which results and scores go by."""
-        return in_file_order(self.skeleton, self.order) if self.order else self.skeleton
+        return self.skeleton.in_order(self.order) if self.order else self.skeleton
 
     @property
     def file_order(self) -> tuple[int, ...]:

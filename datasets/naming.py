@@ -7,25 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from datasets.annotations import comparable, naming_categories, skeleton_in
+from datasets.annotations import naming_categories, skeleton_in
 from grouppose.errors import InputError
-from grouppose.skeleton import Skeleton, skeleton_of
+from grouppose.skeleton import Skeleton, comparable, places_of, skeleton_of
 
 
 def names_in(contents: Mapping, num_keypoints: int) -> tuple[str, ...]:
     """What a file calls its keypoints; () where no category names so many."""
     named = naming_categories(contents, num_keypoints)
     return tuple(map(str, named[0]["keypoints"])) if named else ()
-
-
-def places(wanted: Sequence[str], listed: Sequence[str]) -> tuple[int, ...] | None:
-    """Where each wanted name stands in a list of the same names; None where they are others."""
-    if list(wanted) == list(listed):
-        return tuple(range(len(wanted)))
-    wanted, listed = comparable(wanted), comparable(listed)
-    if len(set(wanted)) < len(wanted) or sorted(wanted) != sorted(listed):
-        return None
-    return tuple(map(listed.index, wanted))
 
 
 def keypoint_order(
@@ -48,7 +38,7 @@ def keypoint_order(
     if not names:
         return same
     for known in (like, skeleton.names):
-        order = places(known, names)
+        order = places_of(known, names)
         if order is not None:
             return order
     unnamed = skeleton.names == tuple(f"keypoint_{i}" for i in range(count))
@@ -88,19 +78,8 @@ def lacking(names: Sequence[str], known: Sequence[str]) -> str:
 def reordered(contents: Mapping, num_keypoints: int) -> Skeleton | None:
     """The published skeleton of that size if a file lists its keypoints in another order."""
     published = skeleton_of(num_keypoints)
-    order = places(published.names, names_in(contents, num_keypoints))
+    order = places_of(published.names, names_in(contents, num_keypoints))
     return published if order not in (None, tuple(range(num_keypoints))) else None
-
-
-def in_file_order(skeleton: Skeleton, order: Sequence[int]) -> Skeleton:
-    """The skeleton with each keypoint k at place order[k]."""
-    back = inverse(order)
-    return Skeleton(
-        tuple(skeleton.names[k] for k in back),
-        tuple((order[a], order[b]) for a, b in skeleton.flip_pairs),
-        tuple(skeleton.sigmas[k] for k in back),
-        tuple((order[a], order[b]) for a, b in skeleton.limbs),
-    )
 
 
 def inverse(order: Sequence[int]) -> tuple[int, ...]:

@@ -92,6 +92,16 @@ class Skeleton:
             sides[left], sides[right] = "left", "right"
         return tuple(sides)
 
+    def in_order(self, places: Sequence[int]) -> Skeleton:
+        """The same keypoints with each keypoint k at places[k]."""
+        listed = [list(places).index(place) for place in range(self.num_keypoints)]
+        return Skeleton(
+            tuple(self.names[k] for k in listed),
+            tuple((places[a], places[b]) for a, b in self.flip_pairs),
+            tuple(self.sigmas[k] for k in listed),
+            tuple((places[a], places[b]) for a, b in self.limbs),
+        )
+
     @classmethod
     def from_names(
         cls,
@@ -186,6 +196,21 @@ def side_spelt_out(name: str) -> str:
     parts = re.split(r"[-_. ]+", words.lower())
     sides = {"l": "left", "lt": "left", "r": "right", "rt": "right"}
     return "_".join(sides.get(part, part) for part in parts)
+
+
+def comparable(names: Sequence[str]) -> list[str]:
+    """Names as they are compared, however a tool spells them."""
+    return [side_spelt_out(name).removeprefix("top_") for name in names]  # CrowdPose says "head"
+
+
+def places_of(wanted: Sequence[str], listed: Sequence[str]) -> tuple[int, ...] | None:
+    """Where each wanted name stands in a list of the same names; None where they are others."""
+    if list(wanted) == list(listed):
+        return tuple(range(len(wanted)))
+    wanted, listed = comparable(wanted), comparable(listed)
+    if len(set(wanted)) < len(wanted) or sorted(wanted) != sorted(listed):
+        return None
+    return tuple(map(listed.index, wanted))
 
 
 @functools.cache

@@ -9,6 +9,7 @@ from grouppose.skeleton import (
     DEFAULT_SIGMA,
     Skeleton,
     mirrors,
+    places_of,
     read_skeleton,
     shipped,
     skeleton_of,
@@ -148,3 +149,17 @@ def test_a_byte_order_mark_does_not_count(tmp_path, encoding):
     path = tmp_path / "mine.json"
     path.write_text(json.dumps({"names": ["nez_\u00e9"]}), encoding=encoding)
     assert read_skeleton(path).names == ("nez_\u00e9",)
+
+
+def test_places_of_names_however_they_are_spelt():
+    assert places_of(["left_x", "nose"], ["Nose", "L_x"]) == (1, 0)
+    assert places_of(["a", "b"], ["a", "c"]) is None
+    assert places_of(["a", "a"], ["a", "a"]) == (0, 1)
+    assert places_of(["a", "b"], ["a", "a"]) is None
+
+
+def test_a_skeleton_in_the_order_of_a_file():
+    skeleton = Skeleton(("a", "b", "c"), ((0, 1),), (0.1, 0.2, 0.3), ((1, 2),))
+    other = skeleton.in_order((2, 0, 1))  # a is listed last
+    assert other.names == ("b", "c", "a") and other.sigmas == (0.2, 0.3, 0.1)
+    assert other.flip_pairs == ((2, 0),) and other.limbs == ((0, 1),)

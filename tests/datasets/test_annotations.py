@@ -170,6 +170,10 @@ def test_published_skeletons_are_recognised_by_name():
     crowdpose["categories"][0]["keypoints"][12] = "head"  # as CrowdPose's own files have it
     assert skeleton_in(crowdpose, 14) is CROWDPOSE
     assert skeleton_in({"categories": [{"id": 1}]}, 17) is COCO
+    backwards = contents(TWO, [])
+    backwards["categories"][0]["keypoints"].reverse()
+    found = skeleton_in(backwards, 17)
+    assert found.names == COCO.names[::-1] and found.sigmas == COCO.sigmas[::-1]
 
 
 def test_other_names_bring_their_own_flip_pairs_and_limbs():

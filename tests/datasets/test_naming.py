@@ -5,7 +5,7 @@ import torch
 
 from datasets.build import build_dataset, build_sets
 from datasets.evaluate import keypoint_stats, to_results
-from datasets.naming import class_ids, in_file_order, places
+from datasets.naming import class_ids
 from grouppose.errors import InputError
 from grouppose.skeleton import COCO, Skeleton
 from tests.datasets.sets import contents, person, settings, write_custom, write_set
@@ -26,20 +26,6 @@ def write(folder, name, names=NAMES, classes=((7, "cat"),), category=7):
     data["annotations"][0]["keypoints"] = [v for key in names for v in points[key]]
     data["categories"] = [{"id": i, "name": text, "keypoints": names} for i, text in classes]
     return write_custom(folder, data, name)
-
-
-def test_places_of_names_however_they_are_spelt():
-    assert places(["left_x", "nose"], ["Nose", "L_x"]) == (1, 0)
-    assert places(["a", "b"], ["a", "c"]) is None
-    assert places(["a", "a"], ["a", "a"]) == (0, 1)
-    assert places(["a", "b"], ["a", "a"]) is None
-
-
-def test_a_skeleton_in_the_order_of_a_file():
-    skeleton = Skeleton(("a", "b", "c"), ((0, 1),), (0.1, 0.2, 0.3), ((1, 2),))
-    other = in_file_order(skeleton, (2, 0, 1))  # a is listed last
-    assert other.names == ("b", "c", "a") and other.sigmas == (0.2, 0.3, 0.1)
-    assert other.flip_pairs == ((2, 0),) and other.limbs == ((0, 1),)
 
 
 def test_another_order_is_read_by_name_and_scored_in_the_files(tmp_path):
