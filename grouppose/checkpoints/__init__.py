@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from grouppose.errors import InputError, MissingFileError
 from grouppose.files import write_whole
+from grouppose.hub import local
 
 _WRAPPED = re.compile(  # what parallel and compiled models put into names
     r"^(?:module\.|_orig_mod\.)+|(?<=\.)_orig_mod\.|_fsdp_wrapped_module\.|"
@@ -51,14 +52,14 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
     Args:
         path: safetensors, or a PyTorch file that holds a state dict, or a dict with one as "model",
-            "ema_model", "state_dict" or "model_state_dict".
+            "ema_model", "state_dict" or "model_state_dict"; or one of `grouppose.hub`'s names.
 
     Returns:
         A dict with at least "model", a state dict under the names that the file has, and
         "settings", what it says of the model it belongs to ({} if nothing); further entries as
         they are.
     """
-    path = Path(path)
+    path = local(path)
     if not path.is_file():
         raise MissingFileError(f"no file {path}, expected a checkpoint; check the path")
     if path.suffix == ".safetensors":

@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_serve(commands.add_parser("serve", help="a web page and a JSON API that find poses"))
 
-    info = commands.add_parser("info", help="settings and size of a checkpoint")
+    info = commands.add_parser("info", help="what a file of weights, or an exported one, holds")
     info.set_defaults(run=run_info)
     info.add_argument("file", metavar="FILE")
 
@@ -67,6 +67,9 @@ def _parser() -> argparse.ArgumentParser:
     add("target", type=Path, metavar="OUT", help="file to write")
     add("--to", choices=("own", "published"), default="own")
     add("--dtype", choices=("float16", "bfloat16", "float32"), help="of all weights")
+
+    published = commands.add_parser("weights", help="published checkpoints, and how to fetch them")
+    published.set_defaults(run=lambda given: run_weights())
 
     doctor = commands.add_parser("doctor", help="what is installed here and what is missing")
     doctor.set_defaults(run=lambda given: run_doctor())
@@ -202,28 +205,18 @@ def run_export(given: argparse.Namespace) -> int:
 
 
 def run_info(given: argparse.Namespace) -> int:
-    """Prints what a file of weights holds."""
-    from grouppose.checkpoints import read_checkpoint
-    from grouppose.models import stored_settings
-    from grouppose.skeleton import skeleton_of
+    """Prints what a file holds."""
+    from grouppose.inference.info import describe
 
-    content = read_checkpoint(given.file)
-    state = content["model"]
-    count = sum(value.numel() for value in state.values())
-    size = Path(given.file).stat().st_size / 1e6
-    lines = [f"{given.file}: {count / 1e6:.2f} M numbers in {len(state)} tensors, {size:.1f} MB"]
-    others = sorted(key for key in content if key not in ("model", "settings"))
-    if others:
-        lines.append(f"beside the weights: {', '.join(others)}")
-    stored = stored_settings(content)
-    skeleton = skeleton_of(stored["num_body_points"], stored.pop("skeleton", None))
-    categories = stored.pop("categories", [])
-    lines += [f"{key} = {value!r}" for key, value in stored.items()]
-    lines += [f"keypoints: {', '.join(skeleton.names)}", f"sigmas: {list(skeleton.sigmas)}"]
-    pairs = [f"{skeleton.names[a]} - {skeleton.names[b]}" for a, b in skeleton.flip_pairs]
-    lines.append(f"mirroring exchanges: {', '.join(pairs) or 'nothing'}")
-    lines += [f"class {i}: {name}" for i, (_, name) in enumerate(categories, start=1)]
-    print("\n".join(lines))  # noqa: T201
+    print("\n".join(describe(given.file)))  # noqa: T201
+    return 0
+
+
+def run_weights() -> int:
+    """Prints what checkpoints there are, and how to fetch them."""
+    from grouppose.inference.weights import listing
+
+    print("\n".join(listing()))  # noqa: T201
     return 0
 
 

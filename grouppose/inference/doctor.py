@@ -18,6 +18,7 @@ EXTRAS = {  # package: what it is for
     "faster-coco-eval": "training and evaluation",
     "addict": "config files",
     "matplotlib": "curves.png",
+    "huggingface-hub": "weights hf:owner/name",
     "onnx": "grouppose export",
     "onnxscript": "grouppose export",
     "onnxruntime": "grouppose export",

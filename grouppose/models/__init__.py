@@ -9,7 +9,7 @@ import importlib
 import importlib.util
 import inspect
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -220,6 +220,13 @@ def stored_settings(content: Mapping[str, Any]) -> dict[str, Any]:
     name = family_of(content)
     known = {**KEPT, **settings_of(family(name).build_model)}
     stored = {key: value for key, value in content["settings"].items() if key in known}
+    pairs = stored.get("categories") or []
+    if not isinstance(pairs, Sequence) or not all(
+        isinstance(pair, Sequence) and len(pair) == 2 for pair in pairs
+    ):
+        raise InputError(f"the weights say categories = {pairs!r}, expected pairs [id, name]")
+    if not isinstance(stored.get("skeleton"), str | Mapping | None):
+        raise InputError(f"the weights say skeleton = {stored['skeleton']!r}, expected a dict")
     stored |= infer_settings(name, library_names(name, content["model"]))
     if "pretrained_backbone" in known:
         stored["pretrained_backbone"] = None

@@ -39,6 +39,20 @@ FIXED = {  # published settings of what this code does in one way only
     "lr_linear_proj_names": ["reference_points", "sampling_offsets"],
     "lr_linear_proj_mult": 0.1,
 }
+_KEPT = {  # by the authors; their README has these numbers
+    "licence": "Apache-2.0",
+    "where": (
+        "https://github.com/Michel-liu/GroupPose",
+        "https://drive.google.com/drive/folders/1exJMkr7j_HbItRM-u7DWT7scx1n4htiF",
+        "https://1drv.ms/f/s!Aqkrc9gPuk8jqYQ0pw4QG0PKsmq0EA?e=FeuHwB",
+    ),
+}
+CHECKPOINTS = (  # AP in %, one view
+    {"backbone": "resnet50", "data": "COCO val2017", "ap": 72.0, **_KEPT},
+    {"backbone": "swin_T_224_1k", "data": "COCO val2017", "ap": 73.6, **_KEPT},
+    {"backbone": "swin_L_384_22k", "data": "COCO val2017", "ap": 74.8, **_KEPT},
+    {"backbone": "swin_L_384_22k", "data": "CrowdPose test", "ap": 74.1, **_KEPT},
+)
 TRAINING = ("use_checkpoint", "aux_loss", "dropout")  # no matter for what weights mean
 _SECOND_COPY = re.compile(r"^transformer\.decoder\.(class_embed|pose_embed)\.")
 _HEADS = re.compile(r"^(class_embed|pose_embed)\.")
