@@ -18,6 +18,7 @@ from util.log import highest_memory, logger
 
 AUTO = "auto"
 SPARED = 0.9  # share of a GPU's memory that a step may fill
+SMALLER = "smaller data_aug_scales and data_aug_max_size (affine_size with that recipe)"
 CROWD = 30  # people on each of the pictures that sizes are tried with
 _NO_MEMORY = ("can't allocate memory", "not enough memory")  # on CPU a RuntimeError
 
@@ -42,7 +43,7 @@ def explained(parts: Sequence[tuple], accumulate: int, device: torch.device) -> 
             f"out of memory: {highest_memory(device):.1f} GB were in use in a step of {pictures} "
             f"pictures padded to {height} x {width}; what helps: --amp, --options "
             f"use_checkpoint=True, or batch_size={half} accumulate={accumulate * pictures // half}"
-            + ("" if pictures > 1 else "; or smaller data_aug_scales and data_aug_max_size")
+            + ("" if pictures > 1 else f"; or {SMALLER}")
         ) from error
 
 
@@ -82,8 +83,7 @@ def fitting_batch(
     if found == 0:
         raise InputError(
             "batch_size is 'auto', but not even one picture of the largest training size fits; "
-            "what helps: --amp, --options use_checkpoint=True, or smaller data_aug_scales and "
-            "data_aug_max_size"
+            f"what helps: --amp, --options use_checkpoint=True, or {SMALLER}"
         )
     logger.info(f"batch_size=auto: {found} pictures fit")
     return found
