@@ -165,15 +165,15 @@ class Lines:
         else:
             page = f" ({result.frame + 1})" if result.frame else ""
             took = sum(result.speed.values())
-            self._say(f"{result.path}{page}: {_people(len(result))}, {took:.0f} ms")
+            self._say(f"{_people(len(result))} in {result.path}{page}, {took:.0f} ms")
             self._began = time.perf_counter()
 
     def _end_video(self) -> None:
         if self._seen:
             now = time.perf_counter()
             took, self._began = now - self._began, now
-            most = f"at most {_people(max(self._seen))} at once"
-            self._say(f"{self._video}: {len(self._seen)} pictures, {most}, {took:.1f} s")
+            most, number = _people(max(self._seen)), len(self._seen)
+            self._say(f"{most} at a time in {self._video}, {number} pictures, {took:.1f} s")
         self._seen = []
 
     def _say(self, line: str) -> None:

@@ -327,4 +327,5 @@ def from_array(image: np.ndarray, bgr: bool) -> Tensor:
     if image.shape[2] not in (3, 4):
         raise InputError(f"an array has {image.shape[2]} channels, expected 1, 3 or 4")
     image = image[..., 2::-1] if bgr else image[..., :3]
-    return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
+    image = np.require(image, requirements=("C", "W"))  # copied where it is not
+    return torch.from_numpy(image).permute(2, 0, 1)
