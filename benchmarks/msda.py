@@ -11,6 +11,7 @@ compares softmax + locations + our kernel in three steps with our kernel that do
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -80,15 +81,17 @@ def fused(backend: str) -> Form:
 
 
 def deformops_form() -> Form | None:
-    """The strongest other implementation for GPUs, where it is installed."""
-    try:
-        from deformops.ops import multi_scale_deformable_attention
-    except ImportError:
+    """The strongest other implementation for GPUs, where it is installed (version 3)."""
+    if importlib.util.find_spec("deformops") is None:
         return None
 
     def run(value: Tensor, locations: Tensor, weights: Tensor) -> Tensor:
+        from deformops.registry import msda as deformops_msda
+
         shapes = torch.tensor(LEVELS, device=value.device)
-        return multi_scale_deformable_attention(value, shapes, locations, weights)
+        sizes = shapes.prod(1)
+        starts = sizes.cumsum(0) - sizes
+        return deformops_msda(value, shapes, starts, locations, weights.flatten(-2))
 
     return run
 
@@ -104,20 +107,25 @@ def baselines(device: str, dtype: torch.dtype) -> dict[str, Form]:
 
 def comparisons(
     inputs: Sequence[Tensor], device: str, dtype: torch.dtype, backend: str
-) -> Iterator[tuple[str, str, Callable, Callable]]:
-    """What is timed, against what, the other's call and ours."""
+) -> Iterator[tuple[str, str, Callable, Form, Form, Sequence[Tensor]]]:
+    """What is timed, against what, by which call of both, the other's form, ours and inputs."""
     value, *points = inputs
-    locations, weights = sampling_points(LEVELS, *points)
-    plain = [value, locations, weights]
+    plain = [value, *sampling_points(LEVELS, *points)]
     for name, form in baselines(device, dtype).items():
-        yield "forward", name, forward_of(form, plain), forward_of(ours(backend), plain)
-        yield "backward", name, backward_of(form, plain), backward_of(ours(backend), plain)
-    yield (
-        "fused",
-        "three steps",
-        forward_of(in_three_steps(backend), inputs),
-        forward_of(fused(backend), inputs),
-    )
+        yield "forward", name, forward_of, form, ours(backend), plain
+        yield "backward", name, backward_of, form, ours(backend), plain
+    yield "fused", "three steps", forward_of, in_three_steps(backend), fused(backend), inputs
+
+
+def row_of(timer: Timer, call: Callable, theirs: Form, mine: Form, inputs: Sequence) -> list[str]:
+    """Milliseconds of both and their ratio; what a baseline died of, in place of its time."""
+    own = timer(call(mine, inputs))
+    try:
+        other = timer(call(theirs, inputs))
+    except Exception as error:  # noqa: BLE001 - a package of others: whatever it raises is told
+        first = (str(error).splitlines() or [""])[0]
+        return [f"fails: {type(error).__name__}: {first}".rstrip(": "), f"{own:.2f}", ""]
+    return [f"{other:.2f}", f"{own:.2f}", f"{other / own:.1f}"]
 
 
 def measure(device: str, dtype: torch.dtype, batches: Sequence[int], names: Sequence[str]) -> str:
@@ -127,15 +135,11 @@ def measure(device: str, dtype: torch.dtype, batches: Sequence[int], names: Sequ
         for batch in batches:
             inputs = make_inputs(stage, batch, device, dtype)
             for backend in names:
-                for what, against, theirs, mine in comparisons(inputs, device, dtype, backend):
-                    other, own = timer(theirs), timer(mine)
+                for what, against, *parts in comparisons(inputs, device, dtype, backend):
+                    times = row_of(timer, *parts)
                     controls.append(timer.control())
-                    rows.append(
-                        [stage, batch, backend, what, against, f"{other:.2f}", f"{own:.2f}",
-                         f"{other / own:.1f}"]
-                    )  # fmt: skip
+                    rows.append([stage, batch, backend, what, against, *times])
                     print("  ".join(map(str, rows[-1])), file=sys.stderr, flush=True)
-                    del theirs, mine
     header = ["stage", "batch", "backend", "pass", "against", "theirs, ms", "ours, ms", "ratio"]
     return table([*header, "control, ms"], marked(rows, controls))
 
