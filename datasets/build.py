@@ -19,7 +19,7 @@ from datasets.annotations import (
     read_labels,
     skeleton_in,
 )
-from datasets.cleaning import SHOWN
+from datasets.cleaning import SHOWN, Finding
 from datasets.custom import GIVEN, Poses, completed, poses_of
 from datasets.ignored import ignored_regions, nothing_to_learn
 from datasets.keypoints import KeypointDataset
@@ -100,9 +100,8 @@ def build_dataset(split: str, cfg: Mapping, like: Poses | None = None) -> Keypoi
     images = place.images
     if custom and not cfg[f"{source}_images"] and contents["images"]:
         images = find_images(folder, source, any_picture(contents), place.annotations)
-    contents, moved = located(contents, images)
+    contents = _located(contents, images, place.annotations, findings)
     data = replace(data, file_names=file_names(contents))
-    report_problems(place.annotations, images, contents, [*findings, *moved])
     if place.listed:
         data = _listed(data, place.listed)
     if source == "train":
@@ -125,6 +124,15 @@ def build_dataset(split: str, cfg: Mapping, like: Poses | None = None) -> Keypoi
         augmentation=augmentation_of(cfg, poses.skeleton) if split == "train" else None,
         encode=targets_of({**cfg, **facts}),
     )
+
+
+def _located(
+    contents: Mapping, images: Path, annotations: Path, findings: Sequence[Finding]
+) -> Mapping:
+    """Contents with the names under which pictures lie; the log says what is wrong with them."""
+    contents, moved = located(contents, images)
+    report_problems(annotations, images, contents, [*findings, *moved])
+    return contents
 
 
 def labels_of(

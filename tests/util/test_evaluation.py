@@ -57,6 +57,31 @@ def test_intervals_are_printed(data, weights, capsys):
     assert "(bootstrap over pictures, 5 samples)" in printed
 
 
+def test_a_file_in_another_order_and_of_another_id_has_the_same_scores(
+    data, weights, tmp_path, capsys
+):
+    contents = json.loads((data / "annotations/person_keypoints_val2017.json").read_text())
+    first = contents["annotations"][0]["keypoints"]
+    contents["categories"][0]["keypoints"].reverse()
+    contents["categories"][0]["id"] = 7
+    for entry in contents["annotations"]:
+        points = np.array(entry["keypoints"]).reshape(-1, 3)[::-1]
+        entry |= {"keypoints": points.flatten().tolist(), "category_id": 7}
+    assert contents["annotations"][0]["keypoints"][-3:] == first[:3]
+    (tmp_path / "other.json").write_text(json.dumps(contents))
+    tables, results = [], []
+    for i, name in enumerate(("", str(tmp_path / "other.json"))):
+        extra = ("--resume", weights, "--eval", "--output_dir", tmp_path / f"{i}")
+        assert main.main(command(data, *extra, options=(f"val_annotations={name}",))) == 0
+        tables.append(capsys.readouterr().out.splitlines()[1:4])  # AP and swaps
+        results.append(results_of(tmp_path / f"{i}"))
+    assert tables[0] == tables[1] and len(results[0]) == len(results[1]) > 0
+    for one, other in zip(*results, strict=True):
+        assert (one["category_id"], other["category_id"]) == (1, 7)
+        points = np.array(one["keypoints"]).reshape(-1, 3)
+        assert points[::-1].flatten().tolist() == other["keypoints"]
+
+
 def test_views_are_those_of_the_predictor(data, weights, tmp_path, capsys):
     """Both look at a picture at two sizes, each way round, and merge what they see."""
     views = ("flip_test=True", "test_scales=64,96", "eval_batch_size=1", "num_select=10")
