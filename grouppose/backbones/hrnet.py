@@ -20,6 +20,13 @@ IMAGENET_FILES = {  # what their authors call the files of ImageNet weights
     "hrnet_w32": "hrnet_w32-36af842e.pth",
     "hrnet_w48": "hrnetv2_w48_imagenet_pretrained.pth",
 }
+_BY_SIZE = {  # channels of the finest map, modules of the third stage: name
+    (32, 4): "hrnet_w32",
+    (48, 4): "hrnet_w48",
+    (18, 4): "hrnet_w18",
+    (18, 3): "hrnet_w18_small_v2",
+    (16, 1): "hrnet_w18_small",
+}
 STRIDE = 32  # what sides of pictures must be multiples of
 _CLASSIFIER = ("incre_modules.", "downsamp_modules.", "final_layer.", "classifier.", "last_layer.")
 
@@ -66,12 +73,23 @@ class HRNet(nn.Module):
 
     forward = maps
 
+    def optimize_for_inference(self) -> HRNet:
+        """Makes this model ready for inference and gives it back; nothing trains any more."""
+        return self.eval().requires_grad_(False)
+
 
 def stacked(maps: Sequence[Tensor]) -> Tensor:
     """The maps at the size of the first, bilinearly, behind one another: (B, sum C_l, h, w)."""
     size = maps[0].shape[-2:]
     others = [F.interpolate(x, size, mode="bilinear", align_corners=False) for x in maps[1:]]
     return torch.cat([maps[0], *others], 1)
+
+
+def find_name(state: Mapping[str, Tensor]) -> str | None:
+    """The trunk that weights are of, by names and shapes; None: of none that is known here."""
+    first = state.get("transition1.0.0.weight")
+    modules = {name.split(".")[1] for name in state if name.startswith("stage3.")}
+    return None if first is None else _BY_SIZE.get((first.shape[0], len(modules)))
 
 
 def load_imagenet(trunk: nn.Module, name: str, source: str | Path) -> None:

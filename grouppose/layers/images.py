@@ -26,7 +26,7 @@ class ImageNormalisation(nn.Module):
         return scaled if padding is None else torch.where(padding[:, None], 0, scaled)
 
 
-def check_sides(images: Tensor, multiple: int) -> None:
+def check_images(images: Tensor, multiple: int) -> None:
     """Raises InputError unless images are (B, 3, H, W) with sides that are such multiples."""
     if images.ndim != 4 or images.shape[1] != 3:
         raise InputError(f"images have shape {tuple(images.shape)}, expected (B, 3, H, W)")
@@ -34,5 +34,5 @@ def check_sides(images: Tensor, multiple: int) -> None:
     if height % multiple or width % multiple or not height * width:
         raise InputError(
             f"pictures are {width} x {height} pixels in the network, expected multiples of "
-            f"{multiple}; choose sizes and scales that give such sides"
+            f"{multiple}; choose a size and scales that give such sides"
         )

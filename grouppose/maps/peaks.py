@@ -42,7 +42,7 @@ def find_peaks(maps: Tensor, window: int, count: int = 30, step: int = 1) -> Pea
     """
     height, width = maps.shape[-2:]
     count = min(count, height * width)
-    if step < 2 or height * width < _PARTIAL * count:
+    if step < max(2, window // 2) or height * width < _PARTIAL * count:
         tops = torch.where(maps == _window_maximum(maps, window), maps, 0).flatten(1)
         values, index = tops.topk(count)
     else:
@@ -62,9 +62,18 @@ def _peaks_at_knots(maps: Tensor, window: int, step: int) -> tuple[Tensor, Tenso
     """Channels, rows and columns of the peaks above 0, row by row."""
     knots = [_knots(size, step, maps.device) for size in maps.shape[-2:]]
     coarse = maps[:, knots[0]][:, :, knots[1]]
-    channels, rows, columns = _not_below_neighbours(coarse).nonzero(as_tuple=True)
+    channels, rows, columns = _tops_of_knots(coarse, window // 2, step).nonzero(as_tuple=True)
     rows, columns = knots[0][rows], knots[1][columns]
-    tops = maps[channels, rows, columns] == _around(maps, channels, rows, columns, window)
+    tops = torch.ones_like(rows, dtype=torch.bool)
+    for axis, places in ((1, rows), (2, columns)):  # repeated ones: a look at their windows
+        first = maps.shape[axis] - step
+        (edge,) = (places >= first).nonzero(as_tuple=True)
+        start = max(first - window // 2, 0)
+        strip = maps.narrow(axis, start, maps.shape[axis] - start)
+        highest = strip == _window_maximum(strip, window)
+        at = [channels[edge], rows[edge], columns[edge]]
+        at[axis] = at[axis] - start
+        tops[edge] &= highest[tuple(at)]
     return channels[tops], rows[tops], columns[tops]
 
 
@@ -75,23 +84,28 @@ def _knots(size: int, step: int, device: torch.device) -> Tensor:
     return torch.cat([inner, torch.arange(last, size, device=device)])
 
 
-def _not_below_neighbours(maps: Tensor) -> Tensor:
-    """(C, h, w) bool: above 0 and not below any of the 4 neighbours."""
-    around = F.pad(maps, (1, 1, 1, 1), value=float("-inf"))
-    sides = ((1, 0), (1, 2), (0, 1), (2, 1))
-    tops = maps > 0
-    for y, x in sides:
-        tops &= maps >= around[:, y : y + maps.shape[1], x : x + maps.shape[2]]
+def _tops_of_knots(coarse: Tensor, reach: int, step: int) -> Tensor:
+    """(C, h, w) bool: above 0, and not below any pixel in reach of which this can be said.
+
+    Between knots a bilinear map is largest at a corner: of the part of a mesh that is in reach, or
+    of the mesh. Where the last knots lie side by side, only the 4 neighbours are looked at.
+    """
+    height, width = coarse.shape[1:]
+    around = F.pad(coarse, (1, 1, 1, 1), value=float("-inf"))
+    side = {
+        (y, x): around[:, 1 + y : 1 + y + height, 1 + x : 1 + x + width]
+        for y in (-1, 0, 1)
+        for x in (-1, 0, 1)
+    }
+    tops = coarse > 0
+    for y, x in ((0, -1), (0, 1), (-1, 0), (1, 0)):
+        tops &= coarse >= side[y, x]
+    share = min(reach / step, 1)  # of a mesh that is in reach
+    inner = (slice(None), slice(0, height - step), slice(0, width - step))
+    for y, x in ((-1, -1), (-1, 1), (1, -1), (1, 1)):
+        rest = (1 - share) * (side[y, 0][inner] + side[0, x][inner]) if share < 1 else 0
+        tops[inner] &= (2 - share) * coarse[inner] >= rest + share * side[y, x][inner]
     return tops
-
-
-def _around(maps: Tensor, channels: Tensor, rows: Tensor, columns: Tensor, window: int) -> Tensor:
-    """(n,) maxima of the windows around these cells."""
-    height, width = maps.shape[-2:]
-    reach = torch.arange(-(window // 2), window // 2 + 1, device=maps.device)
-    lines = (rows[:, None] + reach).clamp(0, height - 1)[:, :, None]
-    across = (columns[:, None] + reach).clamp(0, width - 1)[:, None, :]
-    return maps[channels[:, None, None], lines, across].flatten(1).amax(1)
 
 
 def _topk(

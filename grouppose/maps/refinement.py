@@ -5,6 +5,7 @@ Points are in pixels of the map: column i, row j is the point (i, j).
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -12,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 ITERATIONS = 60
-EXACT_FROM = 10  # the first steps go by J'J, as MINPACK's, into the same valley; then Newton's
+EXACT_FROM = 6  # the first steps go by J'J, as MINPACK's, into the same valley; then Newton's
+TINY = 1e-30
 PRECISION = 1e-8  # pixels, or share of a parameter: a smaller step ends a fit
 
 
@@ -71,7 +73,37 @@ class _Sums(NamedTuple):
     error: Tensor
 
 
-def _sums(data: Tensor, inside: Tensor, found: Tensor) -> _Sums:
+def _table(terms: Sequence[Sequence[Mapping]]) -> Tensor:
+    """(25, 16): from all sums [q, p] to the entries of such a matrix."""
+    table = torch.zeros(25, 16, dtype=torch.float64)
+    for entry, parts in enumerate(part for row in terms for part in row):
+        for (q, p), times in parts.items():
+            table[5 * q + p, entry] = times
+    return table
+
+
+# Of sums [q, p] of something times dy^q dx^p: the products of 1, dx, dy and dx^2 + dy^2, 4 x 4, and
+# what second derivatives of a gaussian have beside these.
+_MOMENTS = _table((
+    ({(0, 0): 1}, {(0, 1): 1}, {(1, 0): 1}, {(0, 2): 1, (2, 0): 1}),
+    ({(0, 1): 1}, {(0, 2): 1}, {(1, 1): 1}, {(0, 3): 1, (2, 1): 1}),
+    ({(1, 0): 1}, {(1, 1): 1}, {(2, 0): 1}, {(1, 2): 1, (3, 0): 1}),
+    (
+        {(0, 2): 1, (2, 0): 1},
+        {(0, 3): 1, (2, 1): 1},
+        {(1, 2): 1, (3, 0): 1},
+        {(0, 4): 1, (2, 2): 2, (4, 0): 1},
+    ),
+))  # fmt: skip
+_BESIDE = _table((
+    ({}, {}, {}, {}),
+    ({}, {(0, 0): 1}, {}, {(0, 1): 2}),
+    ({}, {}, {(0, 0): 1}, {(1, 0): 2}),
+    ({}, {(0, 1): 2}, {(1, 0): 2}, {(0, 2): 3, (2, 0): 3}),
+))  # fmt: skip
+
+
+def _sums(data: Tensor, inside: Tensor, found: Tensor, exact: bool) -> _Sums:
     """Sums over windows (n, size, size), as products of sums over rows and over columns.
 
     The gaussian is a curve in x times one in y; its derivatives are the gaussian times 1, dx, dy
@@ -81,52 +113,38 @@ def _sums(data: Tensor, inside: Tensor, found: Tensor) -> _Sums:
     reach = data.shape[-1] // 2
     cells = torch.arange(-reach, reach + 1, device=found.device, dtype=found.dtype)
     distance = cells - found[:, 1:3, None]  # (n, 2, size)
-    curve = torch.exp(-(distance**2) / (2 * scale[:, None, None] ** 2)) * inside
-    powers = torch.stack([torch.ones_like(distance), *(distance**p for p in (1, 2, 3, 4))], 2)
-    along_x, along_y = (powers * curve[:, :, None]).unbind(1)  # (n, 5, size)
+    square = distance**2
+    curve = torch.exp(square / (-2 * scale**2)[:, None, None]) * inside
+    ones = torch.ones_like(square)
+    powers = torch.stack([ones, distance, square, square * distance, square**2], 2)
+    times = powers * curve[:, :, None]
+    along_x, along_y = times.unbind(1)  # (n, 5, size)
     with_data = along_y @ data @ along_x.mT  # [q, p]: sum of data g dy^q dx^p
-    own_x, own_y = (powers * curve[:, :, None] ** 2).sum(-1).unbind(1)
+    own_x, own_y = (times @ curve[..., None]).squeeze(-1).unbind(1)
     own = own_y[:, :, None] * own_x[:, None]  # [q, p]: sum of g^2 dy^q dx^p
-    left = with_data - height[:, None, None] * own  # the same of the residual times g
-    factor = torch.stack([1 / scale**2, 1 / scale**2, 1 / scale**3], 1)
-    column = torch.cat([torch.ones_like(factor[:, :1]), height[:, None] * factor], 1)
-    second = torch.einsum("n,ni,nj->nij", height, factor, factor)
-    second = F.pad(second, (1, 0, 1, 0))
-    second[:, 0, 1:] = second[:, 1:, 0] = factor
-    moments = _moments(left)
-    curvature = second * moments
-    curvature[:, 1, 1] -= height * moments[:, 0, 0] / scale**2
-    curvature[:, 2, 2] -= height * moments[:, 0, 0] / scale**2
-    for i, part in ((1, 2 * moments[:, 0, 1]), (2, 2 * moments[:, 0, 2])):
-        curvature[:, i, 3] -= height * part / scale**3
-        curvature[:, 3, i] = curvature[:, i, 3]
-    curvature[:, 3, 3] -= 3 * height * moments[:, 0, 3] / scale**4
-    total = (data**2).sum((1, 2))
-    error = total - 2 * height * with_data[:, 0, 0] + height**2 * own[:, 0, 0]
-    products = column[:, :, None] * column[:, None] * _moments(own)
+    left = (with_data - height[:, None, None] * own).flatten(1)  # of the residual times g
+    unit, inverse = torch.ones_like(scale), 1 / scale
+    order = torch.stack([unit, inverse, inverse, inverse**2], 1)
+    share = height * inverse
+    column = torch.stack([unit, share, share, share], 1) * order
+    moments = (left @ _MOMENTS.to(data.device)).view(-1, 4, 4)
+    outer = column[:, :, None] * column[:, None]
+    products = outer * (own.flatten(1) @ _MOMENTS.to(data.device)).view(-1, 4, 4)
+    curvature = torch.zeros_like(products)
+    if exact:
+        beside = (left @ _BESIDE.to(data.device)).view(-1, 4, 4)
+        height = height[:, None, None]
+        curvature = outer * moments / torch.where(height == 0, TINY, height)
+        curvature[:, 0, 0] = 0
+        curvature -= height * (order[:, :, None] * order[:, None]) * beside
+    height = found[:, 0]
+    error = (data**2).sum((1, 2)) - 2 * height * with_data[:, 0, 0] + height**2 * own[:, 0, 0]
     return _Sums(products, curvature, column * moments[:, 0], error)
-
-
-def _moments(table: Tensor) -> Tensor:
-    """Sums [q, p] of dy^q dx^p -> (n, 4, 4) of products of 1, dx, dy and dx^2 + dy^2."""
-
-    def t(q: int, p: int) -> Tensor:
-        return table[:, q, p]
-
-    square = t(0, 2) + t(2, 0)
-    cubic_x, cubic_y = t(0, 3) + t(2, 1), t(1, 2) + t(3, 0)
-    rows = (
-        (t(0, 0), t(0, 1), t(1, 0), square),
-        (t(0, 1), t(0, 2), t(1, 1), cubic_x),
-        (t(1, 0), t(1, 1), t(2, 0), cubic_y),
-        (square, cubic_x, cubic_y, t(0, 4) + 2 * t(2, 2) + t(4, 0)),
-    )
-    return torch.stack([torch.stack(row, 1) for row in rows], 1)
 
 
 def _step(sums: _Sums, damping: Tensor, exact: bool) -> Tensor:
     """(n, 4): Levenberg-Marquardt's step; with the exact Hessian where that has a minimum."""
-    damped = damping[:, None] * sums.products.diagonal(dim1=1, dim2=2).clamp(min=1e-30)
+    damped = damping[:, None] * sums.products.diagonal(dim1=1, dim2=2).clamp(min=TINY)
     hessian = sums.products + torch.diag_embed(damped)
     if exact:
         full = hessian - sums.curvature
@@ -140,15 +158,16 @@ def _minimise(data: Tensor, inside: Tensor, found: Tensor) -> tuple[Tensor, Tens
     """Parameters (n, 4), centres relative to the window's middle, and which converged (n,)."""
     result, converged = found.clone(), torch.zeros_like(found[:, 0], dtype=torch.bool)
     active = torch.arange(len(found), device=found.device)
-    damping = torch.full_like(found[:, 0], 1e-3)
-    sums = _sums(data, inside, found)
+    damping = torch.full_like(found[:, 0], 1.0)
+    sums = _sums(data, inside, found, exact=False)
     for iteration in range(ITERATIONS):
-        step = _step(sums, damping, exact=iteration >= EXACT_FROM)
-        tried = _sums(data, inside, found + step)
+        exact = iteration >= EXACT_FROM
+        step = _step(sums, damping, exact)
+        tried = _sums(data, inside, found + step, exact)
         better = tried.error <= sums.error  # not where a step is no number
         small = (step.abs() <= PRECISION * (found.abs() + 1)).all(1)
         found = torch.where(better[:, None], found + step, found)
-        damping = torch.where(better, damping / 10, damping * 10).clamp(min=1e-12)
+        damping = torch.where(better, damping / 5, damping * 5).clamp(min=1e-12)
         sums = _Sums(*(
             torch.where(better.view(-1, *[1] * (new.ndim - 1)), new, old)
             for new, old in zip(tried, sums, strict=True)

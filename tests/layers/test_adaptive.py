@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from grouppose.layers import adaptive
 from grouppose.layers.adaptive import (
     AdaptiveBlock,
     DeformableConvolution,
@@ -83,3 +84,19 @@ def test_gradients_in_float64():
     torch.nn.init.normal_(block.translation_conv.weight, std=0.3)
     x = torch.randn(1, 2, 4, 4, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(block, (x,))
+
+
+@pytest.mark.parametrize("dilation", [1, 3])
+def test_the_way_of_cpus_agrees_with_torchvision_also_in_its_gradients(dilation):
+    torch.manual_seed(5)
+    x = torch.randn(2, 6, 9, 7, dtype=torch.float64, requires_grad=True)
+    offsets = (4 * torch.randn(2, 18, 9, 7, dtype=torch.float64)).requires_grad_()
+    weight = torch.randn(6, 6, 3, 3, dtype=torch.float64, requires_grad=True)
+    inputs = (x, offsets, weight)
+    found, expected = (
+        convolve(*inputs, dilation) for convolve in (adaptive._on_cpu, adaptive._by_torchvision)
+    )
+    torch.testing.assert_close(found, expected)
+    gradients = (torch.autograd.grad(y.square().sum(), inputs) for y in (found, expected))
+    for mine, theirs in zip(*gradients, strict=True):
+        torch.testing.assert_close(mine, theirs)
