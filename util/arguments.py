@@ -15,7 +15,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         if int(os.environ.get("RANK", 0)) == 0:
-            sys.stderr.write(f"error: {message}\n")
+            sys.stderr.write(f"error: {' '.join(message.splitlines())}\n")
         self.exit(2)
 
 
@@ -54,10 +54,10 @@ def build_parser(description: str | None) -> Parser:
         default="faster",
         help="package that scores: faster-coco-eval (default) or pycocotools; same numbers",
     )
-    add("--bootstrap", type=int, default=0, metavar="N", help="--eval: 95 %% intervals of AP")
+    add("--bootstrap", type=_count, default=0, metavar="N", help="--eval: 95 %% intervals of AP")
     add("--train_rescore", action="store_true", help="train rescore.pth for the model of --resume")
     add("--predict", metavar="SOURCE", help="draw poses: a picture, video, folder or pattern")
-    add("--save_predictions", type=int, default=16, metavar="N", help="pictures drawn by --eval")
+    add("--save_predictions", type=_count, default=16, metavar="N", help="pictures drawn by --eval")
     add("--pretrain_model_path", metavar="FILE", help="start from these weights")
     add(
         "--finetune_ignore",
@@ -68,6 +68,12 @@ def build_parser(description: str | None) -> Parser:
     )
     _add_run_flags(add)
     return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 on")
+    return int(text)
 
 
 def _device(name: str) -> str | None:
@@ -82,7 +88,7 @@ def _add_run_flags(add: Callable[..., object]) -> None:
     """How the run goes about it."""
     add("--device", type=_device, metavar="NAME", help="auto (cuda if there is one), cpu or cuda")
     add("--amp", action="store_true", help="compute in bfloat16 (float16 on older GPUs)")
-    add("--num_workers", type=int, metavar="N", help="processes that read pictures, per process")
+    add("--num_workers", type=_count, metavar="N", help="processes that read pictures, per process")
     add("--seed", type=int, metavar="N", help="of weights, order and augmentation")
     add("--note", metavar="TEXT", help="kept in the log and the written config")
     add("--save_log", action="store_true", help="also write the console's lines to info.txt")

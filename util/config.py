@@ -40,6 +40,7 @@ NOT_NEGATIVE = (
     "max_unreadable",
     "seed",
 )
+SEEDS = 2**63  # what generators of random numbers take
 SHARDINGS = ("none", "full")
 
 
@@ -67,6 +68,8 @@ def check_values(config: Mapping[str, Any]) -> None:
             given = name in config and config[name] not in (None, AUTO)
             if given and config[name] < least:
                 raise InputError(f"{name} is {config[name]}, expected at least {least}")
+    if config["seed"] >= SEEDS:
+        raise InputError(f"seed is {config['seed']}, expected less than {SEEDS}")
     if config["sharding"] not in SHARDINGS:
         raise InputError(
             f"sharding is {config['sharding']!r}; {nearest(config['sharding'], SHARDINGS)}"
