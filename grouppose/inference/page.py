@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
+import shutil
 import tempfile
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import replace
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
-import numpy as np
+from PIL import Image
 
 from grouppose import demo
 from grouppose.errors import InputError
+from grouppose.inference.found import Categories, describe, figure, sought, without_pixels
 from grouppose.inference.reading import PICTURES
 from grouppose.inference.results import Result
 from grouppose.inference.uploads import VIDEOS
-from grouppose.inference.visualize import person_colour
 from grouppose.inference.writer import WEBM, Writer
 from grouppose.version import __version__
 
 if TYPE_CHECKING:
+    from grouppose.inference.guard import Listeners
     from grouppose.inference.uploads import Limits
     from grouppose.inference.web import Service
 
-_SURE = 0.5  # confidence from which a keypoint counts as certain
+_VIEWED = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")  # by every browser
+_SCROLL = """() => {
+  const found = document.querySelector("#found");
+  if (found.getBoundingClientRect().top > window.innerHeight / 2) found.scrollIntoView();
+}"""  # on a phone it is far below
 _STYLE = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
 _FIGURE = """
 <svg viewBox="0 0 120 130" role="img" aria-label="" fill="none" stroke-width="7"
@@ -50,170 +57,146 @@ def look() -> dict[str, Any]:
     return {"theme": theme, "css": _STYLE}
 
 
+@dataclass
+class Shown:
+    """What a client's page shows, or will in a moment.
+
+    Attributes:
+        source: the file that it was found in.
+        turn: of the request whose answer counts: the last one.
+    """
+
+    source: Path | None = None
+    turn: int = 0
+
+
+class _Unwanted(Exception):
+    """Nobody waits for what is being computed."""
+
+
 class Finder:
-    """What the page's controls call; each call fills all outputs.
+    """What the page's controls call; each call fills all outputs, or changes none.
 
     Args:
         service: that predicts.
         folder: for what is drawn, a folder of its own each time.
+        listeners: the clients that wait for answers.
     """
 
-    def __init__(self, service: Service, folder: Path) -> None:
-        self.service, self.folder = service, folder
+    def __init__(self, service: Service, folder: Path, listeners: Listeners) -> None:
+        self.service, self.folder, self.listeners = service, folder, listeners
 
-    def find(self, source: str | None, threshold: float, progress: Any = None) -> list[Any]:
-        """Finds people in an upload.
+    def find(
+        self,
+        source: str | Path | None,
+        threshold: float,
+        shown: Shown,
+        session: str,
+        progress: Any = None,
+    ) -> list[Any]:
+        """Finds people in an upload, as long as its client waits for them and asks nothing else.
 
         Args:
             source: its path; None: nothing is shown.
             threshold: least score.
+            shown: of the client; changed.
+            session: of the client.
             progress: called with the share that is done.
 
         Returns:
-            Of source, welcome, message, picture, video, table and download, what changes.
+            Of welcome, message, picture, video, table and download, what changes.
         """
+        shown.turn += 1
+        turn, shown.source = shown.turn, Path(source) if source else None
         if not source:
-            return self._outputs(None)
+            return self._outputs(welcome=True)
+        began = time.monotonic()
+
+        def proceed() -> None:
+            if shown.turn != turn or self.listeners.left(session, began):
+                raise _Unwanted
+
         try:
-            return self._outputs(source, **self._draw(Path(source), threshold, progress))
-        except InputError as error:
-            return self._outputs(source, message=str(error))
+            outputs = self._draw(Path(source), threshold, proceed, progress)
+            proceed()
+        except _Unwanted:
+            return [gr.skip()] * 6
+        return self._outputs(**outputs)
 
-    def find_again(self, source: str | None, threshold: float) -> list[Any]:
+    def find_again(self, threshold: float, shown: Shown, session: str) -> list[Any]:
         """Finds people in a picture with another threshold; a video would take too long."""
-        if not source or Path(source).suffix.lower() in VIDEOS:
-            return [gr.skip()] * 7
-        return self.find(source, threshold)
+        if shown.source is None or shown.source.suffix.lower() in VIDEOS:
+            return [gr.skip()] * 6
+        return self.find(shown.source, threshold, shown, session)
 
-    def _draw(self, path: Path, threshold: float, progress: Any) -> dict[str, Any]:
-        """Writes drawing and JSON; both are deleted like uploads."""
+    def _draw(
+        self, path: Path, threshold: float, proceed: Callable[[], None], progress: Any
+    ) -> dict[str, Any]:
+        """Writes drawing and JSON; both are deleted like uploads, or at once if unwanted."""
         if not path.exists():
-            raise InputError("this upload was deleted in the meantime; choose the file again")
-        results = []
+            return {"message": "this upload was deleted in the meantime; choose the file again"}
         folder = Path(tempfile.mkdtemp(prefix="drawn-", dir=self.folder))
-        with Writer(folder, with_json=True, video=WEBM) as writer:
-            for result in self.service.results(path, path.name, threshold):
-                writer.add(result)
-                results.append(_without_pixels(result))
-                if progress is not None and result.rate:
-                    progress((result.frame + 1, None), unit="pictures")
-        drawn, notes = writer.written
-        kind = "video" if drawn.suffix == WEBM[0] else "picture"
-        return {kind: str(drawn), "table": describe(results), "notes": str(notes)}
+        began, results = time.perf_counter(), []
+        try:
+            with (
+                Writer(folder, with_json=True, video=WEBM) as writer,
+                contextlib.closing(self.service.results(path, path.name, threshold)) as found,
+            ):
+                proceed()
+                for result in found:
+                    proceed()
+                    writer.add(result)
+                    results.append(without_pixels(result))
+                    if progress is not None and result.rate:
+                        progress((result.frame + 1, None), unit="pictures")
+            drawn, notes = writer.written
+            table = describe(results, time.perf_counter() - began)
+            if drawn.suffix == WEBM[0]:
+                return {"video": str(drawn), "table": table, "notes": str(notes)}
+            return {"picture": _figure(result, drawn), "table": table, "notes": str(notes)}
+        except BaseException as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            if isinstance(error, InputError):
+                return {"message": str(error)}
+            raise
 
     def _outputs(
         self,
-        source: str | None,
+        welcome: bool = False,
         message: str = "",
-        picture: str | None = None,
+        picture: str = "",
         video: str | None = None,
         table: str = "",
         notes: str | None = None,
     ) -> list[Any]:
         alert = f'<div role="alert" class="alert">{html.escape(message)}</div>' if message else ""
         return [
-            source,
-            gr.update(visible=source is None),
+            gr.update(visible=welcome),
             gr.update(value=alert, visible=bool(message)),
-            gr.update(value=picture, visible=picture is not None),
+            gr.update(value=picture, visible=bool(picture)),
             gr.update(value=video, visible=video is not None),
             gr.update(value=table, visible=bool(table)),
             gr.update(value=notes, visible=notes is not None),
         ]
 
 
-def _without_pixels(result: Result) -> Result:
-    """For the table alone: a video's pictures are not kept."""
-    return replace(result, image=np.empty((0, 0, 3), dtype=np.uint8))
+def _figure(result: Result, drawn: Path) -> str:
+    """Shows a drawing and its picture, both in formats that browsers know."""
+    ending = ".jpg" if drawn.suffix in (".jpg", ".jpeg") else ".png"
+    plain, drawing = drawn.with_name(f"plain{ending}"), drawn
+    Image.fromarray(result.image).save(plain)
+    if drawn.suffix not in _VIEWED:
+        drawing = drawn.with_name("drawing.png")
+        with Image.open(drawn) as picture:
+            picture.save(drawing)
+    return figure(result, drawing, plain, drawn)
 
 
-def describe(results: Sequence[Result]) -> str:
-    """A table of the people of a picture, or of a video's, as HTML."""
-    if len(results) == 1 and results[0].ids is None:
-        return _people_of_picture(results[0])
-    return _people_of_video(results)
-
-
-def _people_of_picture(result: Result) -> str:
-    rows = []
-    for i, score in enumerate(result.scores):
-        x0, y0, x1, y1 = result.boxes[i].round().astype(int)
-        confidence = result.keypoints.confidence[i]
-        sure = f"{int((confidence >= _SURE).sum())} of {len(confidence)}"
-        size = f"{x1 - x0} x {y1 - y0}"
-        kind = _kind(result, i)
-        rows.append([_swatch(i, i + 1), *kind, f"{score:.2f}", f"{x0}, {y0}", size, sure])
-    header = ["Number", *_kind(result), "Score", "Left, top", "Size", "Sure keypoints"]
-    return _table(_count(result.category_names), header, rows)
-
-
-def _people_of_video(results: Sequence[Result]) -> str:
-    seen: dict[int, list[tuple[int, float]]] = {}
-    names: dict[int, str] = {}
-    kinds: dict[int, list[str]] = {}
-    for result in results:
-        for i, (number, score) in enumerate(zip(result.ids, result.scores, strict=True)):
-            seen.setdefault(int(number), []).append((result.frame, float(score)))
-            names[int(number)], kinds[int(number)] = result.category_names[i], _kind(result, i)
-    rate = results[0].rate if results else 1.0
-    rows = [
-        [
-            _swatch(number, number),
-            *kinds[number],
-            f"{max(score for _, score in found):.2f}",
-            f"{found[0][0] / rate:.1f} s",
-            f"{found[-1][0] / rate:.1f} s",
-            str(len(found)),
-        ]
-        for number, found in sorted(seen.items())
-    ]
-    kind = _kind(results[0]) if results else []
-    header = ["Number", *kind, "Best score", "First seen", "Last seen", "Pictures"]
-    title = f"{_count(list(names.values()))} in {len(results)} pictures"
-    return _table(title, header, rows)
-
-
-def _kind(result: Result, person: int | None = None) -> list[str]:
-    """A column for the class, where there are several: its title, or a person's cell."""
-    if len(result.categories) == 1:
-        return []
-    return ["Class"] if person is None else [html.escape(result.category_names[person])]
-
-
-def _count(names: Sequence[str]) -> str:
-    """How many of each class: "1 person", "2 people", "3 x cat, 1 x dog"."""
-    if set(names) <= {"person"}:
-        count = len(names)
-        return {0: "Nobody found", 1: "1 person"}.get(count, f"{count} people")
-    counts = Counter(names).items()
-    return ", ".join(f"{count} x {html.escape(name)}" for name, count in counts)
-
-
-def _swatch(colour: int, number: int) -> str:
-    """A person's number behind the colour that it has in the drawing."""
-    red, green, blue = person_colour(colour)
-    return f'<i style="background: rgb({red}, {green}, {blue})"></i>{number}'
-
-
-def _table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    if not rows:
-        return f'<p class="count" role="status">{title}</p><p>A lower threshold may show more.</p>'
-    head = "".join(f'<th scope="col">{name}</th>' for name in header)
-    body = "".join(
-        f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in rest)}</tr>'
-        for first, *rest in rows
-    )
-    return (
-        f'<p class="count" role="status">{title}</p><div class="rows" tabindex="0"><table>'
-        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
-
-
-def build_page(service: Service, folder: Path, note: str) -> gr.Blocks:
+def build_page(service: Service, folder: Path, listeners: Listeners, note: str) -> gr.Blocks:
     """Puts the page together; see `web.build_app`."""
-    finder, limits = Finder(service, folder), service.limits
+    finder, limits = Finder(service, folder, listeners), service.limits
     with gr.Blocks(title="grouppose", analytics_enabled=False) as page:
-        gr.HTML(_header(note))
+        gr.HTML(_header(note, service.predictor.categories))
         with gr.Row(equal_height=False):
             with gr.Column(scale=2, min_width=300):
                 with gr.Tabs():
@@ -239,83 +222,94 @@ def build_page(service: Service, folder: Path, note: str) -> gr.Blocks:
                     value=service.predictor.threshold,
                     step=0.05,
                     label="Threshold",
-                    info="Least score of a person. To a video it applies with the next upload.",
+                    info="Least score that is shown. To a video it applies with the next upload.",
                     elem_id="threshold",
                 )
-            with gr.Column(scale=3, min_width=300):
+            with gr.Column(scale=3, min_width=300, elem_id="found"):
                 welcome = gr.HTML(_WELCOME, elem_id="welcome")
                 message = gr.HTML(visible=False, elem_id="message")
-                picture = gr.Image(
-                    visible=False,
-                    interactive=False,
-                    label="Poses",
-                    alt_text="The picture with the poses that were found",
-                    buttons=["download", "fullscreen"],
-                    elem_id="picture",
-                )
+                picture = gr.HTML(visible=False, elem_id="picture")
                 video = gr.Video(
                     visible=False, interactive=False, label="Poses", loop=True, elem_id="video"
                 )
                 table = gr.HTML(visible=False, elem_id="people")
                 notes = gr.DownloadButton("Download JSON", visible=False, size="md", elem_id="json")
         gr.HTML(_footer(limits))
-        source = gr.State()
-        outputs = [source, welcome, message, picture, video, table, notes]
-        _connect(finder, upload, camera, example, threshold, outputs)
+        fields = [upload, camera, example, threshold]
+        _connect(finder, fields, [welcome, message, picture, video, table, notes])
     page.queue(max_size=limits.waiting, default_concurrency_limit=1)
     return page
 
 
-def _connect(
-    finder: Finder, upload: Any, camera: Any, example: Any, threshold: Any, outputs: list[Any]
-) -> None:
+def _connect(finder: Finder, fields: list[Any], outputs: list[Any]) -> None:
     """What happens when."""
+    upload, camera, example, threshold = fields
+    shown = gr.State(Shown())
 
-    def find(source: str | None, threshold: float, progress: Any = gr.Progress()) -> list[Any]:  # noqa: B008
-        return finder.find(source, threshold, progress)
+    def find(
+        source: str | None,
+        threshold: float,
+        shown: Shown,
+        request: gr.Request,
+        progress: Any = gr.Progress(),  # noqa: B008
+    ) -> list[Any]:
+        return finder.find(source, threshold, shown, request.session_hash, progress)
 
-    def find_example(threshold: float) -> list[Any]:
-        return finder.find(str(demo.PICTURE), threshold)
+    def find_again(threshold: float, shown: Shown, request: gr.Request) -> list[Any]:
+        return finder.find_again(threshold, shown, request.session_hash)
 
-    def clear() -> list[Any]:
-        return finder.find(None, 0.0)
+    def find_example(threshold: float, shown: Shown, request: gr.Request) -> list[Any]:
+        found = finder.find(demo.PICTURE, threshold, shown, request.session_hash)
+        return [None, None, *found]
 
-    shared = {"outputs": outputs, "api_visibility": "private", "concurrency_id": "find"}
-    here = {"scroll_to_output": True, **shared}  # on a phone the outputs are far below
-    upload.upload(find, [upload, threshold], show_progress_on=upload, **here)
-    upload.clear(clear, **shared)
-    camera.input(find, [camera, threshold], show_progress_on=camera, **here)
-    example.click(find_example, [threshold], show_progress="minimal", **here)
-    threshold.change(
-        finder.find_again,
-        [outputs[0], threshold],
+    def clear(shown: Shown, request: gr.Request) -> list[Any]:
+        return finder.find(None, 0.0, shown, request.session_hash)
+
+    asked = {"outputs": outputs, "api_visibility": "private", "concurrency_id": "find"}
+    from_upload = upload.upload(find, [upload, threshold, shown], show_progress_on=upload, **asked)
+    cleared = {**asked, "concurrency_id": "clear", "concurrency_limit": None}
+    from_camera = camera.input(find, [camera, threshold, shown], show_progress_on=camera, **asked)
+    emptied = {**asked, "outputs": [upload, camera, *outputs]}  # of names of other files
+    from_example = example.click(
+        find_example, [threshold, shown], show_progress="minimal", **emptied
+    )
+    again = threshold.change(
+        find_again,
+        [threshold, shown],
         trigger_mode="always_last",
         show_progress="hidden",
-        **shared,
+        **asked,
     )
+    finding = [from_upload, from_camera, from_example]
+    for found in finding:
+        found.then(None, js=_SCROLL, api_visibility="private")
+    # What was asked before is neither begun nor, should its answer be on the way, shown.
+    for field in (upload, camera):
+        field.clear(clear, [shown], cancels=[*finding, again], **cleared)
 
 
-def _header(note: str) -> str:
+def _header(note: str, categories: Categories) -> str:
     note = html.escape(note).replace("--weights FILE", "<code>--weights FILE</code>")
     text = f'<p class="note">{note}</p>' if note else ""
     return (
-        "<header><h1>grouppose</h1><p>The keypoints of every person in a picture or a short video."
-        f"</p>{text}</header>"
+        f"<header><h1>grouppose</h1><p>The keypoints of every {sought(categories)} in a picture or "
+        f"a short video.</p>{text}</header>"
     )
 
 
 _WELCOME = f"""<div class="welcome">{_FIGURE}
 <p><b>Nothing to show yet.</b></p>
 <ol><li>Drop a picture or a short video into the field, or take one with the camera.</li>
-<li>Everybody who is found is drawn here, with a table and a JSON file.</li>
+<li>What is found is drawn here, with a table and a JSON file.</li>
 <li>No picture at hand? Try the drawn example.</li></ol></div>"""
 
 
 def _footer(limits: Limits) -> str:
     return (
-        "<footer><p>Takes JPEG, PNG, WebP, GIF, BMP, TIFF, MP4, MOV, WebM, AVI and MKV; up to "
-        f"{limits.megabytes:g} MB, {limits.megapixels:g} megapixels, {limits.seconds:g} seconds. "
-        "This server computes them, keeps them for ten minutes and passes them on to nobody.</p>"
+        "<footer><p>Takes JPEG, PNG, WebP, AVIF, GIF, BMP, TIFF, MP4, MOV, WebM, AVI, MKV; "
+        f"up to {limits.megabytes:g} MB, {limits.megapixels:g} megapixels, "
+        f"{limits.seconds:g} seconds. This server computes them, keeps them for ten minutes and "
+        "passes them on to nobody.</p>"
         f"<p>grouppose {__version__}. For programs: <code>POST /api/predict</code>, "
         "<code>GET /api/health</code>.</p></footer>"
     )

@@ -10,22 +10,26 @@ import cv2
 from PIL import Image
 
 from grouppose.errors import InputError
-from grouppose.inference.reading import animated
+from grouppose.inference.reading import VIDEOS, animated
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")  # decoded by Pillow itself
-VIDEOS = (".mp4", ".m4v", ".mov", ".3gp", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv")
+FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM")  # decoded by Pillow itself
 # Where a video file's first bytes say what it is. Others are not opened: a list of further files
 # to play, which ffmpeg would read too, may be named .mp4 as well.
 _CONTAINERS = (
-    (4, b"ftyp"),  # mp4, mov
+    (4, b"ftyp"),  # mp4, mov, 3gp
     (4, b"moov"),
     (4, b"mdat"),
     (4, b"wide"),
     (0, b"\x1aE\xdf\xa3"),  # webm, mkv
-    (0, b"RIFF"),  # avi
-    (0, b"\x00\x00\x01\xba"),  # mpeg
-    (0, b"0&\xb2u"),  # wmv
+    (8, b"AVI "),
+    (0, b"\x00\x00\x01\xba"),  # mpeg, vob
+    (0, b"0&\xb2u\x8ef\xcf\x11"),  # wmv, asf
+    (0, b"FLV\x01"),
+    (0, b"OggS\x00"),
+    (188, b"G"),  # ts: every packet of 188 bytes begins so
+    (196, b"G"),  # mts, m2ts: after 4 bytes of time
 )
+_LEAST_SECONDS, _SLOWEST = 60.0, 1 / 3  # for a whole upload; megabytes a second
 _FASTEST = 60  # pictures a second that the limit of a video's duration counts on
 
 
@@ -54,6 +58,11 @@ class Limits:
         return int(self.megabytes * 1e6)
 
     @property
+    def upload_seconds(self) -> float:
+        """In which a request has to be here as a whole."""
+        return max(_LEAST_SECONDS, self.megabytes / _SLOWEST)
+
+    @property
     def frames(self) -> int:
         return int(self.seconds * _FASTEST)
 
@@ -67,6 +76,8 @@ def examine(path: Path, limits: Limits) -> bool:
     Raises:
         InputError: where the file is larger than the limits, or neither of the two.
     """
+    if not path.is_file():
+        raise InputError("this is no file")
     size = path.stat().st_size
     if size > limits.bytes:
         raise InputError(
@@ -99,7 +110,7 @@ def _examine_pixels(width: int, height: int, limits: Limits) -> None:
 
 def _examine_video(path: Path, limits: Limits) -> None:
     with open(path, "rb") as file:
-        start = file.read(16)
+        start = file.read(256)
     if not any(start[at:].startswith(mark) for at, mark in _CONTAINERS):
         raise InputError(
             f"this is no video that can be read; expected {', '.join(VIDEOS)}, as its name says"

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from grouppose.errors import InputError
-from grouppose.inference.guard import DRAINED, Guard, Refused
+from grouppose.inference.guard import DRAINED, Guard, Listeners, Refused
 from grouppose.inference.predictor import Predictor
 from grouppose.inference.results import Result
 from grouppose.inference.uploads import Limits, delete_older, examine
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
 KEPT = 600  # seconds that uploads and drawings stay, for the page to show them
-_PATIENCE = 60  # seconds for the next part of a request's body
 
 
 class Service:
@@ -62,18 +61,15 @@ class Service:
             run.threshold = threshold
             moving = examine(path, self.limits)
             run.tracker = "oks" if moving else None
-            pictures = run(str(path))
-            while True:
-                result = self.worker.submit(next, pictures, None).result()
-                if result is None:
-                    return
-                if result.frame >= self.limits.frames:
-                    raise InputError(
-                        f"the video has more than {self.limits.frames} pictures; cut it"
-                    )
-                yield replace(result, path=name)
-                if not moving:  # of a TIFF's pages the first
-                    return
+            with contextlib.closing(run(str(path))) as pictures:
+                while (result := self.worker.submit(next, pictures, None).result()) is not None:
+                    if result.frame >= self.limits.frames:
+                        raise InputError(
+                            f"the video has more than {self.limits.frames} pictures; cut it"
+                        )
+                    yield replace(result, path=name)
+                    if not moving:  # of a TIFF's pages the first
+                        return
         except InputError as error:
             raise InputError(str(error).replace(str(path), name)) from error
 
@@ -90,6 +86,21 @@ class Service:
             raise InputError(str(error).replace(str(path), "the picture")) from error
         return annotations.content()
 
+    @contextlib.contextmanager
+    def place(self) -> Iterator[None]:
+        """One of the places in which requests of the API wait.
+
+        Raises:
+            Refused: there is none.
+        """
+        if self.waiting >= self.limits.waiting:
+            raise Refused(503, f"{self.waiting} requests are waiting already; try again later")
+        self.waiting += 1
+        try:
+            yield
+        finally:
+            self.waiting -= 1
+
     def health(self) -> dict[str, Any]:
         """What /api/health says."""
         return {
@@ -97,6 +108,9 @@ class Service:
             "version": __version__,
             "device": str(self.predictor.device),
             "keypoint_names": list(self.predictor.skeleton.names),
+            "categories": [
+                {"id": number, "name": name} for number, name in self.predictor.categories
+            ],
             "threshold": self.predictor.threshold,
             "waiting": self.waiting,
             "limits": asdict(self.limits),
@@ -127,6 +141,7 @@ def build_app(service: Service, folder: Path, note: str = "") -> Guard:
         yield
         task.cancel()
 
+    listeners = Listeners()
     app = FastAPI(openapi_url=None, lifespan=lifespan)  # its pages load scripts from elsewhere
     api = Api(service, folder)
     app.add_route("/api/health", api.health, methods=["GET"])
@@ -134,7 +149,7 @@ def build_app(service: Service, folder: Path, note: str = "") -> Guard:
     app.add_route("/api/{path:path}", api.nothing, methods=["GET", "POST"])
     gradio.mount_gradio_app(
         app,
-        build_page(service, folder, note),
+        build_page(service, folder, listeners, note),
         path="/",
         footer_links=[],
         run_history=False,
@@ -145,7 +160,7 @@ def build_app(service: Service, folder: Path, note: str = "") -> Guard:
         mcp_server=False,
         **look(),
     )
-    return Guard(app, folder, service.limits.bytes)
+    return Guard(app, folder, service.limits, listeners)
 
 
 async def _sweep(folder: Path) -> None:
@@ -177,31 +192,39 @@ class Api:
     async def predict(self, request: Request) -> Response:
         """POST /api/predict?threshold=0.3 with the bytes of a picture."""
         service = self.service
-        if service.waiting >= service.limits.waiting:
-            message = f"{service.waiting} requests are waiting already; try again later"
-            return _json({"error": message}, 503, {"retry-after": "1"})
-        service.waiting += 1
         try:
             threshold = _threshold(request, service.predictor.threshold)
             with tempfile.NamedTemporaryFile(dir=self.folder) as file:
                 await _receive(request, file, service.limits)
-                loop = asyncio.get_running_loop()
-                work = loop.run_in_executor(
-                    service.worker, service.picture, Path(file.name), threshold
-                )
-                return _json(await work)
+                with service.place():  # not before all of it is here: clients may be slow
+                    job = service.worker.submit(service.picture, Path(file.name), threshold)
+                    return _json(await _unless_gone(request, job))
         except Refused as refusal:
-            return _json({"error": str(refusal)}, refusal.status)
+            headers = {"retry-after": "1"} if refusal.status == 503 else None
+            return _json({"error": str(refusal)}, refusal.status, headers)
         except InputError as error:
             return _json({"error": str(error)}, 422)
-        finally:
-            service.waiting -= 1
 
 
 def _json(content: dict[str, Any], status: int = 200, headers: dict | None = None) -> Response:
     from starlette.responses import JSONResponse
 
     return JSONResponse(content, status, headers)
+
+
+async def _unless_gone(request: Request, job: concurrent.futures.Future) -> Any:
+    """What a job gives; one that nobody waits for any more is not begun.
+
+    Raises:
+        Refused: the client has gone.
+    """
+    work, left = asyncio.wrap_future(job), asyncio.ensure_future(request.receive())
+    await asyncio.wait({work, left}, return_when=asyncio.FIRST_COMPLETED)
+    if work.done():
+        left.cancel()
+        return work.result()
+    work.cancel()
+    raise Refused(400, "the client has gone")
 
 
 def _threshold(request: Request, otherwise: float) -> float:
@@ -228,14 +251,12 @@ async def _receive(request: Request, file: Any, limits: Limits) -> None:
     size = 0
     parts = request.stream()
     try:
-        while part := await asyncio.wait_for(anext(parts, b""), _PATIENCE):
+        while part := await anext(parts, b""):
             size += len(part)
             if size > limits.bytes + DRAINED:
                 break
             if size <= limits.bytes:
                 file.write(part)
-    except asyncio.TimeoutError as error:
-        raise Refused(408, f"nothing came for {_PATIENCE} s") from error
     except ClientDisconnect as error:
         raise Refused(400, "the request broke off") from error
     if size > limits.bytes:

@@ -7,6 +7,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+import uuid
 
 from grouppose.inference.web import Service, build_app, server
 
@@ -52,3 +53,34 @@ def running(predictor, folder, limits, note=""):
         finally:
             running_server.should_exit = True
             thread.join()
+
+
+def upload(site, name, data):
+    """Sends a file as the page does; status, and its path there."""
+    edge = uuid.uuid4().hex
+    head = f'--{edge}\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n\r\n'
+    body = head.encode() + data + f"\r\n--{edge}--\r\n".encode()
+    kind = {"content-type": f"multipart/form-data; boundary={edge}"}
+    status, _, content = site.call("/gradio_api/upload", body, kind)
+    return status, content
+
+
+def ask(site, *data, function=0, may_fail=False):
+    """Calls a function of the page, whose last input is its state; status and what it gives."""
+    session = uuid.uuid4().hex
+    question = {"data": [*data, None], "fn_index": function, "session_hash": session}
+    kind = {"content-type": "application/json"}
+    status, _, content = site.call("/gradio_api/queue/join", json.dumps(question).encode(), kind)
+    if status != 200:
+        return status, content
+    _, _, events = site.call(f"/gradio_api/queue/data?session_hash={session}")
+    events = [json.loads(line[5:]) for line in events.decode().splitlines() if line[:5] == "data:"]
+    (done,) = [event for event in events if event["msg"] == "process_completed"]
+    if may_fail and not done["success"]:
+        return status, None
+    assert done["success"], done
+    return status, done["output"]["data"]
+
+
+def as_file(path):
+    return {"path": path, "meta": {"_type": "gradio.FileData"}}

@@ -19,7 +19,6 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="pip install playwr
 
 FLAGS = ["--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
 SETTLED = 1500  # milliseconds after which the page listens, and the slider asks no more
-PHONE = {"width": 360, "height": 740}
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +69,10 @@ def test_a_picture_is_drawn_and_listed_and_follows_the_threshold(page, tmp_path)
     page.get_by_text("6 people").wait_for()
     assert rows(page) == 6
     page.wait_for_function("document.querySelector('#picture img').naturalHeight === 48")
-    assert page.locator("#picture img").evaluate("i => i.naturalWidth") == 80
+    drawing, plain = (page.locator(f"#picture .{name}") for name in ("drawing", "plain"))
+    assert drawing.evaluate("i => i.naturalWidth") == 80 and drawing.is_visible()
+    page.get_by_label("Picture alone").check()
+    assert plain.is_visible() and not drawing.is_visible()
     with page.expect_download() as download:
         page.get_by_role("button", name="Download JSON").click()
     content = json.loads(Path(download.value.path()).read_text())
@@ -98,6 +100,8 @@ def test_what_cannot_be_used_gives_a_message(page, tmp_path):
     (tmp_path / "b.jpg").write_bytes(b"x" * 1_000_001)
     choose(page, tmp_path / "b.jpg")
     page.get_by_text("exceed the maximum allowed size").first.wait_for()
+    assert page.get_by_text("exceed the maximum allowed size").filter(visible=True).count() == 1
+    assert page.locator("#upload").get_by_text("Error").filter(visible=True).count() == 0
     assert "Traceback" not in page.content()
 
 
@@ -127,14 +131,43 @@ def test_the_camera_takes_a_picture(page):
     page.get_by_text("6 people").wait_for()
 
 
-def test_a_phone_shows_everything_without_scrolling_sideways(page, tmp_path):
-    page.set_viewport_size(PHONE)
+def framed(page):
+    """Numbers of the people that the picture points at."""
+    page.wait_for_timeout(250)  # until what fades has faded
+    seen = (
+        "marks => marks.filter(g => getComputedStyle(g).opacity > 0.5).map(g => g.dataset.person)"
+    )
+    return page.locator("#picture g").evaluate_all(seen)
+
+
+def test_a_row_points_at_its_person_and_the_example_clears_the_name(page, tmp_path):
+    choose(page, write(tmp_path / "a.png", noise()))
+    assert rows(page) == 6 and ".png" in page.locator("#upload").inner_text()
+    assert framed(page) == []
+    row = page.locator("#people tbody tr")
+    row.nth(1).focus()
+    assert framed(page) == ["2"]
+    page.keyboard.press("Tab")
+    assert framed(page) == ["3"]
+    row.nth(4).hover()
+    assert framed(page) == ["5"]
+    page.get_by_role("button", name="Try a drawn example").click()
+    page.locator("#upload").get_by_text(".png").wait_for(state="detached")
+    assert "people.png" in page.locator("#picture a").get_attribute("download")
+
+
+@pytest.mark.parametrize("width", [390, 320])
+def test_a_phone_shows_everything_without_scrolling_sideways(page, tmp_path, width):
+    page.set_viewport_size({"width": width, "height": 740})
     overflow = "document.documentElement.scrollWidth - window.innerWidth"
     assert page.evaluate(overflow) <= 0
     choose(page, write(tmp_path / "a.png", noise()))
     assert rows(page) == 6
+    page.wait_for_function("scrollY > 100")  # to what was found
     assert page.evaluate(overflow) <= 0
-    for name in ("#upload", "#threshold", "#picture", "#people", "#json"):
+    for name in ("#upload", "#threshold", "#picture", "#people", "#people table", "#json"):
         box = page.locator(name).bounding_box()
-        assert box["x"] >= 0 and box["x"] + box["width"] <= PHONE["width"], name
+        assert box["x"] >= 0 and box["x"] + box["width"] <= width, name
         assert box["width"] > 200 or name == "#json"
+    cells = "cells => cells.every(cell => cell.scrollWidth <= cell.clientWidth)"
+    assert page.locator("#people :is(th, td)").evaluate_all(cells)

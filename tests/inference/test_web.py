@@ -11,9 +11,9 @@ import subprocess
 import sys
 import threading
 import time
-import uuid
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -23,11 +23,12 @@ from grouppose.inference.cli import main
 from grouppose.inference.predictor import Predictor
 from grouppose.inference.uploads import Limits
 from tests.inference.conftest import noise, write, write_video
-from tests.inference.serving import LIMITS, running
+from tests.inference.serving import LIMITS, as_file, ask, running, upload
 
 pytest.importorskip("gradio", reason="the page needs gradio: pip install 'grouppose[web]'")
 
 ROOT = Path(__file__).parents[2]
+CLEAR = 7  # number of the page's function
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +49,7 @@ def test_health_says_what_runs(site):
     assert status == 200 and content["status"] == "ok" and content["waiting"] == 0
     assert content["limits"] == LIMITS and content["device"] == "cpu"
     assert content["keypoint_names"][0] == "nose"
+    assert content["categories"] == [{"id": 1, "name": "person"}]
 
 
 def test_the_api_gives_what_the_predictor_finds_and_keeps_no_file(site, weights, picture):
@@ -148,44 +150,19 @@ def test_what_the_page_does_not_need_is_closed(site, method, path, status):
     assert site.call(path, data, method=method)[0] == status
 
 
-def upload(site, name, data):
-    """Sends a file as the page does; status, and its path there."""
-    edge = uuid.uuid4().hex
-    head = f'--{edge}\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n\r\n'
-    body = head.encode() + data + f"\r\n--{edge}--\r\n".encode()
-    kind = {"content-type": f"multipart/form-data; boundary={edge}"}
-    status, _, content = site.call("/gradio_api/upload", body, kind)
-    return status, content
-
-
-def ask(site, *data, function=0):
-    """Calls a function of the page; status and what it gives."""
-    session = uuid.uuid4().hex
-    question = {"data": data, "fn_index": function, "session_hash": session}
-    kind = {"content-type": "application/json"}
-    status, _, content = site.call("/gradio_api/queue/join", json.dumps(question).encode(), kind)
-    if status != 200:
-        return status, content
-    _, _, events = site.call(f"/gradio_api/queue/data?session_hash={session}")
-    events = [json.loads(line[5:]) for line in events.decode().splitlines() if line[:5] == "data:"]
-    (done,) = [event for event in events if event["msg"] == "process_completed"]
-    assert done["success"], done
-    return status, done["output"]["data"]
-
-
-def as_file(path):
-    return {"path": path, "meta": {"_type": "gradio.FileData"}}
-
-
 def test_an_upload_is_drawn_listed_and_given_as_json(site, picture):
     status, (path,) = upload(site, "a.png", picture.read_bytes())
     assert status == 200 and Path(path).is_relative_to(site.folder)
     status, outputs = ask(site, as_file(path), 0.0)
-    _, welcome, message, drawn, video, table, notes = outputs
+    welcome, message, drawn, video, table, notes = outputs
     assert not welcome["visible"] and not message["visible"] and not video["visible"]
-    assert "6 people" in table["value"] and table["value"].count("<tr>") == 7
-    status, _, body = site.call("/gradio_api/file=" + drawn["value"]["path"])
-    assert status == 200 and body.startswith(b"\x89PNG") and body != picture.read_bytes()
+    assert "6 people" in table["value"] and table["value"].count("<tr") == 7
+    drawing, plain = (
+        site.call("/" + address)[2] for address in re.findall('src="(.*?)"', drawn["value"])
+    )
+    drawn, same = (cv2.imdecode(np.frombuffer(data, np.uint8), 1) for data in (drawing, plain))
+    np.testing.assert_array_equal(same, cv2.imread(str(picture)))
+    assert drawn.shape == same.shape and (drawn != same).any()
     status, _, content = site.call("/gradio_api/file=" + notes["value"]["path"])
     assert status == 200 and len(content["annotations"]) == 6
     assert content["images"][0]["file_name"] == "a.png"
@@ -195,7 +172,7 @@ def test_a_video_is_drawn_as_webm_with_numbers(site, tmp_path):
     write_video(tmp_path / "a.mp4", count=4)
     _, (path,) = upload(site, "a.mp4", (tmp_path / "a.mp4").read_bytes())
     _, outputs = ask(site, as_file(path), 0.0)
-    _, _, message, drawn, video, table, notes = outputs
+    _, message, drawn, video, table, notes = outputs
     assert not message["visible"] and not drawn["visible"]
     _, _, body = site.call("/gradio_api/file=" + video["value"]["path"])
     assert body.startswith(b"\x1aE\xdf\xa3") and b"V_VP8" in body
@@ -216,16 +193,16 @@ def test_a_video_is_drawn_as_webm_with_numbers(site, tmp_path):
 def test_a_broken_upload_gives_a_message_in_the_page(site, name, data, message):
     _, (path,) = upload(site, name, data)
     _, outputs = ask(site, as_file(path), 0.0)
-    assert message in outputs[2]["value"] and outputs[2]["visible"]
-    assert 'role="alert"' in outputs[2]["value"] and str(site.folder) not in outputs[2]["value"]
-    assert not any(output["visible"] for output in outputs[3:])
+    assert message in outputs[1]["value"] and outputs[1]["visible"]
+    assert 'role="alert"' in outputs[1]["value"] and str(site.folder) not in outputs[1]["value"]
+    assert not any(output["visible"] for output in outputs[2:])
 
 
 def test_a_long_video_is_refused(site, tmp_path):
     write_video(tmp_path / "a.mp4", count=13, rate=6.0)
     _, (path,) = upload(site, "a.mp4", (tmp_path / "a.mp4").read_bytes())
     _, outputs = ask(site, as_file(path), 0.0)
-    assert "the video lasts 2.2 s, at most 2 s are taken" in outputs[2]["value"]
+    assert "the video lasts 2.2 s, at most 2 s are taken" in outputs[1]["value"]
 
 
 def test_a_file_that_was_not_uploaded_is_never_opened(site, tmp_path):
@@ -237,10 +214,11 @@ def test_a_file_that_was_not_uploaded_is_never_opened(site, tmp_path):
 
 
 def test_the_example_and_an_empty_field(site):
-    _, outputs = ask(site, 0.0, function=3)
-    assert outputs[3]["visible"] and "6 people" in outputs[5]["value"]
-    _, outputs = ask(site, function=1)
-    assert outputs[1]["visible"] and not any(output["visible"] for output in outputs[2:])
+    _, outputs = ask(site, 0.0, function=2)
+    assert outputs[:2] == [None, None]  # the fields' files
+    assert outputs[4]["visible"] and "6 people" in outputs[6]["value"]
+    _, outputs = ask(site, function=CLEAR)
+    assert outputs[0]["visible"] and not any(output["visible"] for output in outputs[1:])
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="no curl")
