@@ -95,19 +95,20 @@ def _colour(number: int) -> str:
     return f"rgb({red}, {green}, {blue})"
 
 
-def describe(results: Sequence[Result], seconds: float) -> str:
+def describe(results: Sequence[Result], seconds: float | None = None) -> str:
     """A table of the people of a picture, or of a video's.
 
     Args:
         results: of all its pictures.
-        seconds: that finding them took.
+        seconds: that finding them took, if that is to be told.
     """
+    took = "" if seconds is None else f", in {_time(seconds)}"
     if len(results) == 1 and results[0].ids is None:
-        return _people_of_picture(results[0], seconds)
-    return _people_of_video(results, seconds)
+        return _people_of_picture(results[0], took)
+    return _people_of_video(results, took)
 
 
-def _people_of_picture(result: Result, seconds: float) -> str:
+def _people_of_picture(result: Result, took: str) -> str:
     found = result.keypoints.found
     some_missing = not found.all()
     rows = []
@@ -117,11 +118,11 @@ def _people_of_picture(result: Result, seconds: float) -> str:
         row.append(f"{x1 - x0} x {y1 - y0}")
         rows.append(row + [f"{found[i].sum()} of {len(found[i])}"] * some_missing)
     header = ["Number", *_kind(result), "Score", "Left, top", "Size"] + ["Keypoints"] * some_missing
-    title = f"{count(result.category_names, result.categories)} in {_time(seconds)}"
-    return _table(title, header, rows)
+    title = count(result.category_names, result.categories)
+    return _table(f"{title}{took}", header, rows)
 
 
-def _people_of_video(results: Sequence[Result], seconds: float) -> str:
+def _people_of_video(results: Sequence[Result], took: str) -> str:
     seen: dict[int, list[tuple[int, float]]] = {}
     names: dict[int, str] = {}
     kinds: dict[int, list[str]] = {}
@@ -143,7 +144,7 @@ def _people_of_video(results: Sequence[Result], seconds: float) -> str:
     ]
     header = ["Number", *_kind(results[0]), "Best score", "First seen", "Last seen", "Pictures"]
     who = count(list(names.values()), results[0].categories)
-    return _table(f"{who} in {len(results)} pictures, in {_time(seconds)}", header, rows)
+    return _table(f"{who} in {len(results)} pictures{took}", header, rows)
 
 
 def _time(seconds: float) -> str:

@@ -96,7 +96,7 @@ def examine(path: Path, limits: Limits) -> bool:
             raise
         raise InputError(
             f"this is no picture that can be read; expected {', '.join(FORMATS)}, or a video "
-            f"({', '.join(VIDEOS)})"
+            f"({', '.join(VIDEOS[:5])}, ...)"
         ) from error
 
 
@@ -113,7 +113,8 @@ def _examine_video(path: Path, limits: Limits) -> None:
         start = file.read(256)
     if not any(start[at:].startswith(mark) for at, mark in _CONTAINERS):
         raise InputError(
-            f"this is no video that can be read; expected {', '.join(VIDEOS)}, as its name says"
+            f"this is no video that can be read; expected {', '.join(VIDEOS[:5])}, ..., as its "
+            "name says"
         )
     video = cv2.VideoCapture(str(path))
     try:

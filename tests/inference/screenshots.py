@@ -19,7 +19,7 @@ from grouppose.inference.uploads import Limits
 from tests.inference.serving import running
 
 VIEWS = {
-    "page-desktop": {"viewport": {"width": 1160, "height": 820}},
+    "page-desktop": {"viewport": {"width": 1160, "height": 900}},
     "page-phone": {"viewport": {"width": 390, "height": 844}, "is_mobile": True},
 }
 
@@ -37,7 +37,7 @@ def main(folder):
                 page.get_by_text("Nothing to show yet").wait_for()
                 page.locator("#upload input[type=file]").set_input_files(demo.PICTURE)
                 page.locator("#people tbody tr").first.wait_for()
-                page.locator("#picture img").evaluate("image => image.decode()")
+                page.locator("#picture .drawing").evaluate("image => image.decode()")
                 page.wait_for_timeout(500)  # until what fades has faded
                 page.screenshot(path=folder / f"{name}.png", full_page=True)
                 with Image.open(folder / f"{name}.png") as picture:
