@@ -94,7 +94,8 @@ def _progress(content: Mapping[str, Any]) -> list[str]:
         lines.append(f"epoch: {content['epoch']}")
     best = content.get("best")
     if isinstance(best, Mapping):
-        lines += [f"best AP so far ({name}): {value:.3f}" for name, value in best.items()]
+        numbers = {name: value for name, value in best.items() if isinstance(value, float)}
+        lines += [f"best AP so far ({name}): {value:.3f}" for name, value in numbers.items()]
     return lines
 
 

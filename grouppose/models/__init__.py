@@ -9,7 +9,7 @@ import importlib
 import importlib.util
 import inspect
 import pkgutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -220,17 +220,28 @@ def stored_settings(content: Mapping[str, Any]) -> dict[str, Any]:
     name = family_of(content)
     known = {**KEPT, **settings_of(family(name).build_model)}
     stored = {key: value for key, value in content["settings"].items() if key in known}
-    pairs = stored.get("categories") or []
-    if not isinstance(pairs, Sequence) or not all(
-        isinstance(pair, Sequence) and len(pair) == 2 for pair in pairs
-    ):
-        raise InputError(f"the weights say categories = {pairs!r}, expected pairs [id, name]")
-    if not isinstance(stored.get("skeleton"), str | Mapping | None):
-        raise InputError(f"the weights say skeleton = {stored['skeleton']!r}, expected a dict")
+    for key, value in stored.items():
+        _check_stored(key, value, known[key])
     stored |= infer_settings(name, library_names(name, content["model"]))
     if "pretrained_backbone" in known:
         stored["pretrained_backbone"] = None
     return {"modelname": name, **stored}
+
+
+def _check_stored(key: str, value: Any, default: Any) -> None:
+    """Refuses a stored setting of another type than the family's own value has."""
+    if key == "categories":
+        pairs = value if isinstance(value, list | tuple) else [value]
+        fits = all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs)
+        wanted = "pairs [id, name]"
+    elif key == "skeleton":
+        fits, wanted = isinstance(value, str | Mapping | None), "a dict"
+    else:
+        kind = type(default)
+        fits = kind not in (bool, int, float, str) or type(value) is kind
+        fits, wanted = fits or (kind is float and type(value) is int), f"{kind.__name__}"
+    if not fits:
+        raise InputError(f"the weights say {key} = {value!r}, expected {wanted}")
 
 
 def infer_settings(name: str | None, state: Mapping[str, Tensor]) -> dict[str, Any]:
