@@ -13,14 +13,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from util.arguments import parse_arguments
 
 if TYPE_CHECKING:  # imported inside functions, so that --help answers at once
     import torch
     from addict import Dict
-    from torch.utils.data import DataLoader, Sampler
+    from torch.utils.data import DataLoader
 
     from util.session import Run
 
@@ -47,8 +47,10 @@ def build_run(args: argparse.Namespace, settings: Dict, device: torch.device) ->
     import torch
 
     from datasets.build import build_sets, collate
+    from datasets.viewed import ViewedPictures, collate_views
     from grouppose.models import build
-    from util import config, distributed, engine, loading, memory, mishaps
+    from util import config, distributed, loading, memory, mishaps
+    from util.precision import choose_precision
     from util.session import Run
 
     workers = loading.default_workers() if args.num_workers is None else args.num_workers
@@ -56,24 +58,26 @@ def build_run(args: argparse.Namespace, settings: Dict, device: torch.device) ->
     sets, settings = distributed.main_first(lambda: build_sets(splits, settings))
     distributed.main_first(lambda: mishaps.require_pictures(sets["val"], settings.max_unreadable))
 
-    def loader(name: str, batches: Sampler) -> DataLoader:
-        return loading.make_loader(sets[name], batches, collate, workers, device)
+    def train_loader() -> DataLoader:
+        batches = loading.train_batches(sets["train"], settings)
+        return loading.make_loader(sets["train"], batches, collate, workers, device)
 
-    val_batches = loader("val", loading.EvalBatches(len(sets["val"]), settings.eval_batch_size))
     train_batches = None
     if not args.eval and settings.batch_size != memory.AUTO:
-        train_batches = loader("train", loading.train_batches(sets["train"], settings))
+        train_batches = train_loader()
     torch.manual_seed(settings.seed)
     network = settings
     if args.resume or args.pretrain_model_path:
         network = settings | {"pretrained_backbone": None}
-    model, criterion, postprocess = distributed.main_first(lambda: build(network))
+    model, criterion, decode = distributed.main_first(lambda: build(network))
     model = model.to(device)
-    precision = engine.choose_precision(device, args.amp)
+    precision = choose_precision(device, args.amp)
     if not args.eval and train_batches is None:
         fitting = memory.fitting_batch(model, criterion, settings, device, precision)
         settings = config.frozen(settings | {"batch_size": fitting})
-        train_batches = loader("train", loading.train_batches(sets["train"], settings))
+        train_batches = train_loader()
+    looked = ViewedPictures(sets["val"], decode)
+    order = loading.EvalBatches(len(looked), settings.eval_batch_size)
     torch.manual_seed(settings.seed + distributed.rank())
     return Run(
         args=args,
@@ -82,61 +86,9 @@ def build_run(args: argparse.Namespace, settings: Dict, device: torch.device) ->
         precision=precision,
         model=model,
         criterion=criterion,
-        postprocess=postprocess,
+        decode=decode,
         train_batches=train_batches,
-        val_batches=val_batches,
-    )
-
-
-def evaluate(run: Run, model: torch.nn.Module) -> tuple[dict[str, float], list[dict], Any]:
-    """Scores a model on the evaluation set; every rank must call it.
-
-    Returns:
-        Statistics and results in COCO's format, both empty except on rank 0, and the people of
-        each picture.
-    """
-    from util import distributed
-    from util.evaluation import find_people, score
-
-    found = find_people(
-        model,
-        run.postprocess,
-        run.val_batches,
-        run.settings,
-        run.device,
-        run.precision,
-        folder=Path(run.args.output_dir) if run.args.output_dir else None,
-    )
-    if not distributed.is_main():
-        return {}, [], found[1]
-    stats, results = score(run.val_batches.dataset, found, run.args.evaluator)
-    return stats, results, found[1]
-
-
-def evaluate_only(run: Run) -> None:
-    """--eval: prints the tables; writes results.json and pictures if there is a folder."""
-    from util import distributed
-    from util.evaluation import report
-    from util.state import load_pretrained
-
-    load_pretrained(run.model, run.args.resume or run.args.pretrain_model_path, [])
-    stats, results, people = evaluate(run, run.model)
-    if distributed.is_main():
-        folder = Path(run.args.output_dir) if run.args.output_dir else None
-        drawn, samples = run.args.save_predictions, run.args.bootstrap
-        report(run.val_batches.dataset, stats, results, people, folder, samples, drawn)
-
-
-def train_rescore(run: Run) -> None:
-    """--train_rescore: writes rescore.pth, for --options rescore=FILE."""
-    from util.evaluation import train_rescorer
-    from util.state import load_pretrained
-
-    load_pretrained(run.model, run.args.resume or run.args.pretrain_model_path, [])
-    batches = (run.train_batches, run.val_batches)
-    folder = Path(run.args.output_dir)
-    train_rescorer(
-        run.model, run.postprocess, batches, run.settings, run.device, run.precision, folder
+        val_batches=loading.make_loader(looked, order, collate_views, workers, device),
     )
 
 
@@ -175,18 +127,18 @@ def run_command(args: argparse.Namespace) -> int:
 
 def train_or_evaluate(args: argparse.Namespace, device: torch.device) -> None:
     """Whatever needs a data set."""
-    from util import engine, session, training
+    from util import evaluation, malloc, rescoring, session, training
 
     args.resume = session.resumed_from(args)
     settings = read_settings(args)
-    engine.keep_memory(sparing=args.eval or settings.get("use_checkpoint", False))
+    malloc.keep_memory(sparing=args.eval or settings.get("use_checkpoint", False))
     run = build_run(args, settings, device)
     if args.eval:
-        evaluate_only(run)
+        evaluation.evaluate_only(run)
     elif args.train_rescore:
-        train_rescore(run)
+        rescoring.train_rescore(run)
     else:
-        training.train(run, evaluate)
+        training.train(run)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -24,7 +24,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import grouppose
 from benchmarks.forms import PublishedForm
 from benchmarks.measure import Timer, arguments, machine, peak_memory, table
-from util.engine import forward, keep_memory
+from grouppose.inference.find import forward
+from util.malloc import keep_memory
 
 FORMS = {  # name: (published form, autocast to bfloat16, use_checkpoint)
     "published": (True, False, False),

@@ -70,8 +70,9 @@ warmup_names = []  # parameters with one of these in their name warm up; []: all
 
 # Evaluation and checkpoints
 eval_every = 1  # epochs; the last one is always evaluated
+eval_size = []  # shorter side in pixels, limit of the longer one; []: the largest of training
 flip_test = False  # also look at mirrored pictures, twice the time; "auto": as data_aug_flip
-test_scales = []  # shorter sides to look at and merge, in place of the largest training size
+test_scales = []  # shorter sides to look at and merge, in place of that of eval_size
 rescore = ""  # a file of --train_rescore, which then scores everybody
 eval_batch_size = 1  # per process; above 1, pictures are padded and their results change slightly
 early_stop = 0  # evaluations without a better AP after which training ends; 0: never

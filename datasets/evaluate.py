@@ -160,19 +160,24 @@ def to_results(
     Args:
         image_ids: B.
         people: B dicts with scores (n,), labels (n,), keypoints (n, K, 2) in pixels of the
-            original picture.
+            original picture; where they have a confidence (n, K), keypoints of 0 are missing.
         category_ids: of the labels 1, 2, ...; who has label 0 is nobody and is left out.
         order: the keypoint at each place of the results; (): the same.
 
     Returns:
-        one dict per person; visibility is 1 throughout, nothing predicts it.
+        one dict per person; visibility is 1, nothing predicts it; x, y and v of a missing keypoint
+        are 0.
     """
     results = []
     for image_id, found in zip(image_ids, people, strict=True):
         keypoints = found["keypoints"].detach().cpu().double()
+        visible = torch.ones_like(keypoints[..., :1])
+        if "confidence" in found:
+            visible = (found["confidence"].detach().cpu() > 0).double()[..., None]
+        keypoints = torch.cat([keypoints.where(visible > 0, 0), visible], -1)
         if order:
             keypoints = keypoints[:, list(order)]
-        keypoints = torch.cat([keypoints, torch.ones_like(keypoints[..., :1])], -1).flatten(1)
+        keypoints = keypoints.flatten(1)
         rows = zip(
             found["labels"].tolist(), keypoints.tolist(), found["scores"].tolist(), strict=True
         )
@@ -208,8 +213,8 @@ def swap_rate(
     Each prediction, best score first, goes to the free labelled person of its picture that it fits
     best, by the higher of two similarities (OKS): to the labels, and to the labels with left and
     right exchanged; it must be above 0.5. On the people matched, every pair (two wrists, ...) with
-    both sides labelled counts; it is swapped where the summed distance of its two predicted points
-    is smaller to the exchanged labels than to the labels.
+    both sides labelled and found counts; it is swapped where the summed distance of its two
+    predicted points is smaller to the exchanged labels than to the labels.
 
     Args:
         annotation_file: path of a COCO-format file, or its contents.
@@ -226,6 +231,7 @@ def swap_rate(
     points = found.points[found.rows][:, pairs]  # (matches, pairs, 2, 2)
     labels = found.labels[found.columns][:, pairs]
     counted = (labels[..., 2] > 0).all(axis=-1)
+    counted &= found.visible[found.rows][:, pairs].all(axis=-1)
     straight = np.linalg.norm(points - labels[..., :2], axis=-1).sum(axis=-1)
     exchanged = np.linalg.norm(points - labels[:, :, ::-1, :2], axis=-1).sum(axis=-1)
     return float((exchanged < straight)[counted].mean()) if counted.any() else 0.0

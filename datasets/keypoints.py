@@ -142,6 +142,24 @@ class KeypointDataset(Dataset):
         index, picture, _ = self._next_readable(range(len(self))[index])
         return self._seen(index, *picture)
 
+    def picture(self, index: int) -> tuple[Tensor, str | None]:
+        """One picture as its file has it, (3, h, w) uint8 RGB, and None.
+
+        If it cannot be read: a black one of the size that is annotated, and why.
+        """
+        (image, _), why = self._original(index)
+        return image, why
+
+    def original(self, index: int) -> tuple[Tensor, People]:
+        """One picture as its file has it, and the people on it in its pixels; see `sample`."""
+        return self._original(index)[0]
+
+    def _original(self, index: int) -> tuple[tuple[Tensor, People], str | None]:
+        try:
+            return self._labelled.read(index), None
+        except (InputError, MissingFileError) as error:
+            return self._labelled.black(index), str(error)
+
     def _seen(self, index: int, image: Tensor, people: People) -> tuple[Tensor, People]:
         """What is read, augmented when training and brought to the size of evaluation else."""
         if self.split == "train":
@@ -171,12 +189,11 @@ class KeypointDataset(Dataset):
         unreadable: list[tuple[int, str]] = []
         for i in range(index, index + min(TRIES, len(self))):
             i %= len(self)
-            try:
-                return i, self._labelled.read(i), unreadable
-            except (InputError, MissingFileError) as error:
-                unreadable.append((int(self.image_ids[i]), str(error)))
-                if self.split != "train":
-                    return i, self._labelled.black(i), unreadable
+            picture, why = self._original(i)
+            if why is not None:
+                unreadable.append((int(self.image_ids[i]), why))
+            if why is None or self.split != "train":
+                return i, picture, unreadable
         raise InputError(
             f"{len(unreadable)} pictures in a row cannot be read, the first: {unreadable[0][1]}"
         )

@@ -23,6 +23,7 @@ class Matching:
 
     Attributes:
         points: (n, K, 2) predicted x, y.
+        visible: (n, K) bool; False: that keypoint was not found.
         source: (n,) place of each prediction among the results.
         labels: (T, K, 3) x, y, v of the people who are no crowd.
         area: (T,) of these.
@@ -32,6 +33,7 @@ class Matching:
     """
 
     points: np.ndarray
+    visible: np.ndarray
     source: np.ndarray
     labels: np.ndarray
     area: np.ndarray
@@ -64,7 +66,8 @@ def matching(
     found.sort(key=lambda entry: -entry["score"])
     labels = keypoint_array(people, num_keypoints)
     points = np.array([entry["keypoints"] for entry in found]).reshape(-1, num_keypoints, 3)
-    points = points[..., :2]
+    points, visible = points[..., :2], points[..., 2] > 0
+    visible |= ~visible.any(axis=1, keepdims=True)  # files without visibilities have 0 throughout
     area = np.array([entry["area"] for entry in people])
     pairs: list[tuple[int, int, float]] = []
     columns_of = _rows_by_image(people)
@@ -76,6 +79,7 @@ def matching(
     rows, columns, similarity = np.array(pairs, dtype=np.float64).reshape(-1, 3).T
     return Matching(
         points,
+        visible,
         np.array([entry["id"] - 1 for entry in found], dtype=np.int64),
         labels,
         area,

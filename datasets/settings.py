@@ -17,6 +17,7 @@ from addict import Dict
 from grouppose import models
 from grouppose.checkpoints import read_checkpoint
 from grouppose.errors import InputError, MissingFileError, SettingNameError, SettingTypeError
+from grouppose.views import training_eval_size
 
 DEFAULTS = Path(__file__).parent.parent / "config" / "defaults.py"
 
@@ -31,6 +32,13 @@ ONE_OR_MORE = {"lr_drop": int}  # settings that may be one of these or a list of
 # 0 in a custom set: its annotation file decides. A config that says otherwise was written for
 # another set, so that only --options and a checkpoint count.
 FROM_DATA = ("num_body_points", "num_classes")
+SIZES = {  # of training, from which eval_size follows
+    "augmentation",
+    "affine_size",
+    "data_aug_scales",
+    "data_aug_max_size",
+    "data_aug_scale_overlap",
+}
 ANY_OF = ("skeleton",)  # a name, a file or what a checkpoint holds; checked where it is read
 
 
@@ -76,6 +84,8 @@ def read_settings(
             raise InputError(f"{place}: expected key=value")
         assign_text(config, name, text, place)
         set_here.append(name)
+    if "eval_size" not in set_here and (not config["eval_size"] or SIZES & set(set_here)):
+        config["eval_size"] = training_eval_size(config)
     if config["dataset_file"] == "custom" and not resumed:
         config |= {name: 0 for name in FROM_DATA if name not in set_here}
     return config

@@ -6,6 +6,7 @@ from grouppose.checkpoints import save_weights
 from grouppose.inference.predictor import Predictor
 from grouppose.models import (
     build_criterion,
+    build_decode,
     build_model,
     build_targets,
     families,
@@ -20,6 +21,7 @@ __all__ = [
     "Skeleton",
     "__version__",
     "build_criterion",
+    "build_decode",
     "build_model",
     "build_targets",
     "families",

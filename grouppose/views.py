@@ -153,15 +153,18 @@ def batch_views(pictures: Sequence[Sequence[Input]]) -> list[tuple[Tensor, Tenso
 
 
 def training_eval_size(settings: Mapping[str, Any]) -> list[int] | None:
-    """What pictures of the recipe "crop" are evaluated at, where nothing else is said.
+    """What pictures are evaluated at where nothing else is said: the largest of training.
 
     Args:
-        settings: data_aug_scales, data_aug_max_size and data_aug_scale_overlap, as configured.
+        settings: augmentation, and affine_size, or data_aug_scales, data_aug_max_size and
+            data_aug_scale_overlap, as configured.
 
     Returns:
-        The largest shorter side of training, the limit of the longer one; None if the settings
-        do not say.
+        The shorter side, and the limit of the longer one if there is one; None if the settings do
+        not say.
     """
+    if settings.get("augmentation") == "affine":
+        return [settings["affine_size"]]
     scales, longest = settings.get("data_aug_scales"), settings.get("data_aug_max_size")
     if not scales or not longest:
         return None
@@ -171,21 +174,26 @@ def training_eval_size(settings: Mapping[str, Any]) -> list[int] | None:
 
 def scaled_sides(
     eval_size: Sequence[int], scales: Sequence[int] = (), longest: int = 0
-) -> list[tuple[int, int]]:
+) -> list[tuple[int, int | None]]:
     """Shorter side and limit of the longer one, in pixels, of each scale to look at.
 
     Args:
-        eval_size: the shorter side and the limit of the longer one at scale 1.
+        eval_size: the shorter side at scale 1, and the limit of the longer one if there is one.
         scales: other shorter sides, in place of that one; limits are in proportion.
         longest: a limit for all of them instead.
     """
-    if len(eval_size) != 2 or min(eval_size) < 1:
+    whole = isinstance(eval_size, Sequence) and all(isinstance(side, int) for side in eval_size)
+    if not whole or len(eval_size) not in (1, 2) or min(eval_size) < 1:
         raise InputError(
-            f"eval_size is {list(eval_size)}, expected two sides in pixels: the shorter one's and "
-            "the limit of the longer one"
+            f"eval_size is {eval_size!r}, expected a side in pixels, or two: the shorter one, "
+            "and the limit of the longer one"
         )
     if min([1, *scales]) < 1:
         raise InputError(f"test_scales is {list(scales)}, expected sides in pixels")
-    shorter, limit = eval_size
-    sides = list(scales) or [shorter]
-    return [(side, longest or limit * side // shorter) for side in sides]
+    sides = list(scales) or [eval_size[0]]
+    return [(side, longest or (resized(eval_size, side) + [None])[1]) for side in sides]
+
+
+def resized(eval_size: Sequence[int], shorter: int) -> list[int]:
+    """An eval_size with another shorter side; a limit of the longer one is in proportion."""
+    return [shorter, *(limit * shorter // eval_size[0] for limit in eval_size[1:])]

@@ -13,7 +13,7 @@ from grouppose.keypoints import object_keypoint_similarity
 def test_it_is_small_and_finds_drawn_people_it_has_never_seen():
     assert demo.WEIGHTS.stat().st_size < 10e6
     predictor, found, labelled = Predictor(demo.WEIGHTS, device="cpu"), 0, 0
-    assert predictor.sizes == [(192, 192)]  # it was trained at that size
+    assert predictor.model.settings["eval_size"] == [192, 192]  # it was trained at that size
     sigmas = torch.tensor(predictor.skeleton.sigmas)
     for index in range(6):
         image, people = draw_people(seed=987, index=index)

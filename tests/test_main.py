@@ -13,7 +13,7 @@ import main
 from grouppose.checkpoints import published_names
 from tests.util.killing import MEASURED
 from tests.util.tiny import DEMO, ROOT, command, load, log_of, write_coco
-from util import config, engine, plots
+from util import config, engine, evaluation
 
 # of the run that the tests share; dropout draws from the random state that a resumed run restores
 TRAINED = ("use_ema=true", "dropout=0.1", "lr=5e-4")
@@ -116,7 +116,7 @@ def test_weights_from_a_file_need_no_imagenet_file(trained, data, tmp_path, monk
     monkeypatch.setattr(engine, "train_one_epoch", lambda *_, **__: ({"loss": 0.0}, {}))
     resume = ("--resume", str(trained / "checkpoint0000.pth"))
     options = ("pretrained_backbone=nowhere.pth", "draw_pictures=0")
-    monkeypatch.setattr(main, "evaluate", lambda *_: ({}, [], []))
+    monkeypatch.setattr(evaluation, "evaluate", lambda *_: ({}, [], []))
     assert main.main(command(data, tmp_path, *resume, options=options)) == 0
     assert config.load_config(tmp_path / "config.py").pretrained_backbone == "nowhere.pth"
 
@@ -182,25 +182,6 @@ def test_a_published_file_brings_the_settings_of_its_network(trained, data, tmp_
     assert main.main(line) == 0  # weights of another network would not load
     settings = config.load_config(DEMO, ["num_select=5"], {}, str(tmp_path / "published.pth"))
     assert settings.nheads == own["nheads"] and settings.dropout == 0.0 and settings.lr != 7.0
-
-
-def test_drawn_people_are_in_pixels_of_the_drawn_picture():
-    target = {
-        "orig_size": torch.tensor([100, 400]),  # drawn at half its height, a quarter of its width
-        "keypoints": torch.tensor([[[0.5, 0.2]]]),
-        "visible": torch.tensor([[True]]),
-    }
-    dataset = [(torch.zeros(3, 50, 100, dtype=torch.uint8), target)] * 2
-    found = {
-        "scores": torch.tensor([0.9, 0.8]),
-        "labels": torch.tensor([0, 1]),  # the other class is not a person
-        "keypoints": torch.tensor([[[1.0, 1.0]], [[40.0, 60.0]]]),
-    }
-    ((image, keypoints, scores, truth),) = plots.drawn_samples(dataset, [found])
-    assert image.shape == (50, 100, 3)
-    assert keypoints.tolist() == [[[10, 30]]]
-    assert scores.tolist() == pytest.approx([0.8])
-    assert truth.tolist() == [[[50, 10, 1]]]
 
 
 def test_every_setting_is_read_by_someone(data, tmp_path, monkeypatch):

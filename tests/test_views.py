@@ -117,8 +117,9 @@ def test_sides_of_scales_keep_the_proportion_of_the_limit():
     assert scaled_sides([800, 1333]) == [(800, 1333)]
     assert scaled_sides([800, 1333], [400, 1000]) == [(400, 666), (1000, 1666)]
     assert scaled_sides([800, 1333], [400, 1000], longest=900) == [(400, 900), (1000, 900)]
-    with pytest.raises(InputError, match=r"eval_size is \[800\], expected two sides"):
-        scaled_sides([800])
+    assert scaled_sides([512], [256]) == [(256, None)]
+    with pytest.raises(InputError, match=r"eval_size is \[\], expected a side in pixels, or two"):
+        scaled_sides([])
     with pytest.raises(InputError, match=r"test_scales is \[0\], expected sides in pixels"):
         scaled_sides([800, 1333], [0])
 
@@ -127,4 +128,5 @@ def test_the_size_of_evaluation_follows_from_those_of_training():
     settings = {"data_aug_scales": [480, 640], "data_aug_max_size": 1333}
     assert training_eval_size(settings) == [640, 1333]
     assert training_eval_size({**settings, "data_aug_scale_overlap": 0.5}) == [320, 666]
+    assert training_eval_size({**settings, "augmentation": "affine", "affine_size": 512}) == [512]
     assert training_eval_size({"modelname": "grouppose"}) is None

@@ -1,4 +1,4 @@
-"""Draws how training went, and what a model sees.
+"""Draws how training went.
 
 python -m util.plots DIR... [--out FILE]
 
@@ -11,23 +11,16 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import cv2
-import numpy as np
-import torch
+from typing import TYPE_CHECKING
 
 from grouppose.commands import Parser, exit_status
 from grouppose.errors import InputError, MissingFileError
 from grouppose.files import write_whole
-from grouppose.inference.visualize import draw_grid, draw_poses
-from grouppose.skeleton import Skeleton
 from util.log import LOG
 
 if TYPE_CHECKING:  # matplotlib is imported where it draws: training starts without it
     from matplotlib.axes import Axes
 
-CELL = 360  # pixels; smaller pictures are enlarged about to this before people are drawn
 _COLOURS = ("#2563b0", "#d9662b", "#2f9e62", "#b8408f", "#8a6d1d", "#5b5fc7", "#3aa3a8", "#7f7f7f")
 _AP = {  # keys of log.txt -> label and line
     "test_AP": ("AP", "-"),
@@ -35,7 +28,6 @@ _AP = {  # keys of log.txt -> label and line
     "ema_test_AP": ("AP of the averaged weights", ":"),
 }
 Epochs = list[Mapping[str, float]]
-Sample = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]
 
 
 def read_log(path: str | Path) -> Epochs:
@@ -140,81 +132,6 @@ def _summary(epochs: Epochs) -> str:
     if "minutes" in epochs[-1]:
         words.append(f"{epochs[-1]['minutes']:.1f} minutes")
     return ", ".join(words)
-
-
-def drawn_samples(dataset: Any, people: Sequence[dict[str, Any]]) -> list[tuple]:
-    """The first pictures of a set, the people found on them, their scores and the labels."""
-    samples = []
-    for found, (image, target) in zip(people, dataset, strict=False):
-        size = target["orig_size"].new_tensor(image.shape[-2:])
-        scale = (size / target["orig_size"]).flip(0)
-        found = {name: value[found["labels"] > 0] for name, value in found.items()}
-        points = target["keypoints"] * size.flip(0)
-        labels = torch.cat([points, target["visible"][..., None]], -1).numpy()
-        keypoints = (found["keypoints"] * scale).numpy()
-        samples.append((image.permute(1, 2, 0).numpy(), keypoints, found["scores"].numpy(), labels))
-    return samples
-
-
-def save_prediction_grid(
-    path: str | Path,
-    samples: Sequence[Sample],
-    skeleton: Skeleton,
-    columns: int = 4,
-    threshold: float = 0.3,
-) -> None:
-    """Writes pictures with the people that a model found, as PNG.
-
-    Args:
-        path: of the file.
-        samples: tuples of image (H, W, 3) uint8 RGB, keypoints (n, K, 2) in its pixels, scores
-            (n,) and the true keypoints (t, K, 2) or (t, K, 3) with v = 0 where there is no label,
-            which appear as thin white lines; None: no truth.
-        skeleton: of the people.
-        columns: pictures in a row.
-        threshold: least score to draw.
-    """
-    cells = [_cell(*sample, skeleton, threshold) for sample in samples]
-    written, data = cv2.imencode(".png", draw_grid(cells, columns)[..., ::-1])
-    assert written
-    write_whole(Path(path), lambda partial: partial.write_bytes(data.tobytes()))
-
-
-def _cell(
-    image: np.ndarray,
-    keypoints: np.ndarray,
-    scores: np.ndarray,
-    truth: np.ndarray | None,
-    skeleton: Skeleton,
-    threshold: float,
-) -> np.ndarray:
-    image = np.asarray(image)
-    factor = max(1, round(CELL / max(image.shape[:2])))
-    image = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
-    if truth is not None:
-        image = _with_truth(image, np.asarray(truth, dtype=np.float64), factor, skeleton)
-    return draw_poses(
-        image, _enlarged(keypoints, factor), np.asarray(scores), skeleton, threshold=threshold
-    )
-
-
-def _enlarged(keypoints: np.ndarray, factor: int) -> np.ndarray:
-    """Pixel centres in a picture `factor` times as large."""
-    return (np.asarray(keypoints, dtype=np.float64) + 0.5) * factor - 0.5
-
-
-def _with_truth(
-    image: np.ndarray, truth: np.ndarray, factor: int, skeleton: Skeleton
-) -> np.ndarray:
-    """The picture with thin white skeletons."""
-    image = image.copy()
-    for person in truth:
-        labelled = person[:, 2] > 0 if person.shape[1] > 2 else np.ones(len(person), dtype=bool)
-        places = np.rint(_enlarged(person[:, :2], factor) * 16).astype(int).tolist()
-        for a, b in skeleton.limbs:
-            if labelled[a] and labelled[b]:
-                cv2.line(image, places[a], places[b], (255, 255, 255), 1, cv2.LINE_AA, 4)
-    return image
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

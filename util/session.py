@@ -6,7 +6,7 @@ import argparse
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from addict import Dict
 from torch import nn
 from torch.utils.data import DataLoader
 
+from datasets.keypoints import KeypointDataset
 from grouppose.checkpoints import read_checkpoint
 from grouppose.files import folder_for_results
 from util import distributed, log, norms, sharding
@@ -35,8 +36,10 @@ class Run:
     """What a command line stands for, built.
 
     Attributes:
-        train_batches: None when evaluating only.
         precision: of autocast; None: float32.
+        decode: of the model's family, see `grouppose.build_decode`.
+        train_batches: None when evaluating only.
+        val_batches: of all views of the evaluation pictures (`datasets.viewed`).
     """
 
     args: argparse.Namespace
@@ -45,9 +48,19 @@ class Run:
     precision: torch.dtype | None
     model: nn.Module
     criterion: nn.Module
-    postprocess: Callable
+    decode: Any
     train_batches: DataLoader | None
     val_batches: DataLoader
+
+    @property
+    def val_set(self) -> KeypointDataset:
+        """The evaluation pictures and their people."""
+        return self.val_batches.dataset.pictures
+
+    @property
+    def folder(self) -> Path | None:
+        """--output_dir; None: none is given."""
+        return Path(self.args.output_dir) if self.args.output_dir else None
 
     @property
     def sharded(self) -> bool:

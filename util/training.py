@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 from torch import nn
 
 from grouppose.checkpoints import read_checkpoint
-from util import distributed, engine, log, mishaps, sharding, stopping
+from util import distributed, engine, evaluation, log, mishaps, sharding, stopping
 from util.loading import effective_batch
 from util.log import logger
 from util.optim import count_parameters
@@ -21,10 +21,7 @@ TEST_PREFIX = {"regular": "test", "ema": "ema_test"}  # in log.txt
 TRACKED_EVERY = 20  # steps between the numbers that trackers get
 
 
-Evaluate = Callable[[Run, nn.Module], tuple[dict[str, float], list[dict], Any]]
-
-
-def train(run: Run, evaluate: Evaluate) -> None:
+def train(run: Run) -> None:
     """Trains to the last epoch; checkpoints on the way, and a line of log.txt an epoch."""
     from util.plots import plot_curves
 
@@ -34,7 +31,7 @@ def train(run: Run, evaluate: Evaluate) -> None:
         state = session.state
         while state.epoch < settings.epochs and not _is_stale(session):
             try:
-                finish_epoch(session, *train_epoch(session), evaluate)
+                finish_epoch(session, *train_epoch(session))
             except mishaps.DivergedError as error:
                 roll_back(session, error)
         if session.writer is not None:
@@ -61,19 +58,7 @@ def train_epoch(session: Session) -> tuple[dict[str, float], dict[str, float]]:
     run.train_batches.dataset.set_epoch(state.epoch)
     if session.writer is not None:
         session.writer.wait()  # no thread holds a lock while processes that read are forked
-    return engine.train_one_epoch(
-        session.model,
-        run.criterion,
-        run.train_batches,
-        state,
-        session.schedule,
-        partial(after_step, session),
-        device=run.device,
-        precision=run.precision,
-        clip_max_norm=run.settings.clip_max_norm,
-        accumulate=run.settings.accumulate,
-        with_ema=state.epoch >= run.settings.ema_epoch,
-    )
+    return engine.train_one_epoch(session, partial(after_step, session))
 
 
 def after_step(session: Session, step: engine.Step) -> None:
@@ -148,9 +133,7 @@ def roll_back(session: Session, error: mishaps.DivergedError) -> None:
     )
 
 
-def finish_epoch(
-    session: Session, losses: dict[str, float], pace: dict[str, float], evaluate: Evaluate
-) -> None:
+def finish_epoch(session: Session, losses: dict[str, float], pace: dict[str, float]) -> None:
     """Evaluates if it is time to, then writes the line of log.txt and checkpoints."""
     state, settings = session.state, session.run.settings
     epoch = state.epoch
@@ -163,7 +146,7 @@ def finish_epoch(
     if due:
         if session.saved != session.step:
             save(session, content_of(session))  # whatever evaluation meets, the epoch is kept
-        scores, improved = evaluate_epoch(session, models, evaluate)
+        scores, improved = evaluate_epoch(session, models)
     entry = {
         "epoch": epoch,
         **{f"train_{name}": value for name, value in losses.items()},
@@ -179,7 +162,7 @@ def finish_epoch(
 
 
 def evaluate_epoch(
-    session: Session, models: Mapping[str, nn.Module], evaluate: Evaluate
+    session: Session, models: Mapping[str, nn.Module]
 ) -> tuple[dict[str, float], dict[str, bool]]:
     """Statistics of `models` by their names in log.txt; whether each is the best so far."""
     state = session.state
@@ -188,7 +171,7 @@ def evaluate_epoch(
         session.writer.wait()  # as in train_epoch
     try:
         for name, model in models.items():
-            stats, _, people = evaluate(session.run, model)
+            stats, _, people = evaluation.evaluate(session.run, model)
             scores |= {f"{TEST_PREFIX[name]}_{key}": value for key, value in stats.items()}
             improved[name] = stats.get("AP", -1.0) > state.best.get(name, -1.0)
             state.best[name] = max(stats.get("AP", -1.0), state.best.get(name, -1.0))
@@ -230,12 +213,12 @@ def draw_people(session: Session, people: Any) -> None:
     """What the model finds on the first pictures of the evaluation set, on rank 0."""
     import cv2
 
-    from util.plots import drawn_samples, save_prediction_grid
+    from util.drawing import drawn_samples, save_prediction_grid
 
     count = session.run.settings.draw_pictures
     if session.writer is None or not count:
         return
-    dataset, epoch = session.run.val_batches.dataset, session.state.epoch
+    dataset, epoch = session.run.val_set, session.state.epoch
     path = session.folder / "pictures" / f"epoch{epoch:04}.png"
     path.parent.mkdir(exist_ok=True)
     samples = drawn_samples(dataset, people[:count])

@@ -63,7 +63,7 @@ def export_model(
     """
     _check(path, form, size, max_people)
     predictor = Predictor(weights, device="cpu")
-    size = tuple(size or resized_size(3, 4, *predictor.sizes[0]))
+    size = tuple(size or predictor.finder.decode.views(3, 4)[0].size)
     model = predictor.model
     own = part_of(model, weights)
     free = own.free_axes(model, dynamic)

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from grouppose.checkpoints import read_checkpoint
 from grouppose.errors import InputError
 from grouppose.inference import options
+from grouppose.inference.find import Finder
 from grouppose.inference.reading import Frame
 from grouppose.inference.rescore import Rescorer
 from grouppose.inference.results import PERSON, Keypoints, Result
 from grouppose.inference.sources import Reading, frames
 from grouppose.inference.tracking import Tracker
-from grouppose.models import family, known_settings, model_of
-from grouppose.people import People, chosen, merge, suppress, unflip
-from grouppose.pictures import resize_picture, resized_size
-from grouppose.skeleton import UNPAIRED, Skeleton, mirrors, skeleton_of
+from grouppose.models import decode_of, family, load_model, settings_of
+from grouppose.people import People, chosen, suppress
+from grouppose.skeleton import Skeleton, skeleton_of
+from grouppose.views import batch_views, look, resized
 
-logger = logging.getLogger("grouppose.inference")
-SHORTER, LONGEST = 800, 1333  # sides that published models are evaluated at
 Speed = dict[str, float]  # milliseconds; see `Result.speed`
 
 
@@ -43,14 +39,14 @@ class Predictor:
         weights: file of weights (ours or published), or a model.
         device: "auto" (CUDA where there is one), "cpu", "cuda", "cuda:1", ...
         dtype: "float32", "bfloat16" or "float16" (autocast).
-        threshold: least score of a person.
+        threshold: least score of a person; None: what suits the family, 0.3 for Group Pose.
         max_people: the best so many of a picture are kept.
-        size: shorter side in pixels that pictures are resized to; None: the model's, else 800.
-        longest: limit of the longer side; None: the model's, else 1333, in proportion to `size`.
+        size: shorter side in pixels that pictures are resized to; None: the model's.
+        longest: limit of the longer side; None: the model's, in proportion to `size`.
         batch_size: pictures computed together at most.
         flip_test: also look at the mirrored picture and average; twice the time. "auto": where
-            keypoints have a left and a right.
-        scales: shorter sides to look at and average, in place of `size`.
+            keypoints have a left and a right. None: what suits the family; Group Pose does not.
+        scales: shorter sides to look at and average; `size` is what they are in proportion to.
         suppress: OKS above which the lower-scored of two people is left out; None: nobody is, as
             the model has learned to find everybody once.
         rescore: file of `main.py --train_rescore`, whose scores replace the model's.
@@ -73,12 +69,12 @@ class Predictor:
         weights: str | Path | nn.Module,
         device: str | torch.device = "auto",
         dtype: str = "float32",
-        threshold: float = 0.3,
+        threshold: float | None = None,
         max_people: int = 50,
         size: int | None = None,
         longest: int | None = None,
         batch_size: int = 8,
-        flip_test: bool | str = False,
+        flip_test: bool | str | None = None,
         scales: Sequence[int] = (),
         suppress: float | None = None,
         rescore: str | Path | None = None,
@@ -95,13 +91,10 @@ class Predictor:
         options.check_all(size=size, longest=longest, scales=list(scales), suppress=suppress)
         options.check_all(max_megapixels=max_megapixels)
         self.device = _device(device)
-        stored: dict[str, Any] = {}
         if isinstance(weights, nn.Module):
             self.model = weights.to(self.device).eval()
         else:
-            content = read_checkpoint(weights)
-            stored = content["settings"]
-            self.model = model_of(content, weights, self.device).optimize_for_inference()
+            self.model = load_model(weights, self.device).optimize_for_inference()
         settings = getattr(self.model, "settings", None)
         if settings is None:
             raise InputError("the model has no settings; build it with grouppose.build_model")
@@ -113,33 +106,41 @@ class Predictor:
                 f"the skeleton has {self.skeleton.num_keypoints} keypoints, the model "
                 f"{settings['num_body_points']}; give the one it was trained with"
             )
-        shorter = max(stored.get("data_aug_scales") or [SHORTER])
-        limit = stored.get("data_aug_max_size") or LONGEST
-        self.sizes = [
-            (side, longest or limit * side // shorter) for side in scales or [size or shorter]
-        ]
-        self.dtype, self.threshold, self.max_people = getattr(torch, dtype), threshold, max_people
-        self.batch_size, self.suppress = batch_size, suppress
-        self.flip_test = mirrors(flip_test, self.skeleton)
-        if self.flip_test and not self.skeleton.flip_pairs:
-            logger.warning(f"flip_test=True, but {UNPAIRED}")
+        self.max_people, self.batch_size, self.suppress = max_people, batch_size, suppress
         self.tracker, self.bgr, self.max_megapixels = tracker, bgr, max_megapixels
         self.reset()
         self.failed: list[tuple[str, str]] = []
-        found = settings["num_queries"] * settings["num_classes"]
-        if rescore is not None:  # trained on so many, whose likeness to one another it looks at
-            found = stored.get("num_select", known_settings(settings["modelname"])["num_select"])
-        self._postprocess = family(settings["modelname"]).build_postprocess(
-            num_select=found, skeleton=self.skeleton.to_dict()
-        )
+        rescorer = None if rescore is None else Rescorer.load(rescore, self.skeleton)
+        asked = {"flip_test": flip_test, "test_scales": list(scales) or None}
+        if size is not None:
+            asked["eval_size"] = resized(settings["eval_size"], size)
+        decode = self._decode({**asked, "test_longest": longest}, limited=rescorer is not None)
+        self.threshold = decode.threshold if threshold is None else threshold
+        precision = None if dtype == "float32" else getattr(torch, dtype)
+        self.finder = Finder(self.model, decode, self.device, precision, rescorer)
         self.categories = _categories(settings)
         self._sigmas = torch.tensor(self.skeleton.sigmas)
-        self._rescorer = None if rescore is None else Rescorer.load(rescore, self.skeleton)
+
+    def _decode(self, asked: Mapping[str, Any], limited: bool) -> Any:
+        """The model's decode, as asked for where that is not None.
+
+        Args:
+            limited: to as many people as the model keeps, which a rescoring network was trained
+                on, as it looks at their likeness to one another; otherwise all are given.
+        """
+        settings = self.model.settings
+        known = settings_of(family(settings["modelname"]).build_decode)
+        given = {name: value for name, value in asked.items() if value is not None}
+        if "test_longest" in given and "test_longest" not in known:
+            raise InputError("this family of models has no limit of the longer side; omit longest")
+        if not limited and "everybody" in known:
+            given["everybody"] = True
+        return decode_of({**settings, "skeleton": self.skeleton.to_dict()}, **given)
 
     @property
     def views(self) -> int:
         """How often each picture goes through the model."""
-        return len(self.sizes) * (2 if self.flip_test else 1)
+        return len(self.finder.decode.views(1, 1))
 
     def __call__(self, source: Any) -> Iterator[Result]:
         """Results of all pictures of a source, in order; see `sources.frames` for what it may be.
@@ -205,40 +206,15 @@ class Predictor:
         for (frame, read), people in zip(batch, found, strict=True):
             yield frame, people, {"read": read, "network": network}
 
-    @torch.inference_mode()
     def _compute(self, batch: Sequence[Frame]) -> list[People]:
-        """The people of pictures of one size, from all views."""
-        height, width = batch[0].image.shape[-2:]
-        views: list[list[People]] = []
-        for shorter, longest in self.sizes:
-            size = resized_size(height, width, shorter, longest)
-            images = torch.stack([resize_picture(frame.image, size) for frame in batch])
-            views.append(self._look(images, (height, width)))
-            if self.flip_test:
-                mirrored = self._look(images.flip(-1), (height, width))
-                order = self.skeleton.flip_order
-                views.append([unflip(people, width, order) for people in mirrored])
-        found = views[0]
-        if len(views) > 1:
-            found = [merge(people, self._sigmas) for people in zip(*views, strict=True)]
-        if self._rescorer is not None:
-            found = [self._rescorer.rescored(people) for people in found]
-        return found
-
-    def _look(self, images: Tensor, size: tuple[int, int]) -> list[People]:
-        kind = self.device.type
-        context = contextlib.nullcontext()
-        if self.dtype != torch.float32:
-            context = torch.autocast(kind, self.dtype)
-        with context:
-            outputs = self.model(images.to(self.device))
-        sizes = torch.tensor([size] * len(images), device=self.device)
-        found = self._postprocess(outputs, sizes)
-        return [{name: value.float().cpu() for name, value in people.items()} for people in found]
+        """The people of pictures of one size."""
+        views = self.finder.decode.views(*batch[0].image.shape[-2:])
+        inputs = batch_views([look(frame.image, views) for frame in batch])
+        return self.finder.people(inputs, [views] * len(batch))
 
     def _result(self, frame: Frame, people: People, speed: Speed) -> Result:
         """Those who are good enough, in pixels of the file's picture."""
-        keep = (people["scores"] >= self.threshold) & (people["labels"] > 0)
+        keep = people["scores"] >= self.threshold
         people = chosen(chosen(people, keep), slice(self.max_people))
         if self.suppress is not None:
             people = suppress(people, self._sigmas, self.suppress)

@@ -20,13 +20,19 @@ from torch import Tensor, nn
 from grouppose.checkpoints import plain_names, read_checkpoint, weights_in
 from grouppose.errors import InputError, SettingNameError, SettingTypeError, nearest
 from grouppose.skeleton import skeleton_of
+from grouppose.views import training_eval_size
 
 BUILDERS = (  # functions of a family that take settings, as far as it has them
     "build_model",
     "build_criterion",
     "build_targets",
     "build_decode",
-    "build_postprocess",
+)
+ASKED = (  # settings of build_decode that whoever looks at pictures chooses: no model keeps them
+    "flip_test",
+    "test_scales",
+    "test_longest",
+    "everybody",
 )
 FIRST = __name__.partition(".")[0]  # of configs that name no family; it gave the package its name
 KEPT = {"skeleton": None, "categories": ()}  # what any model is told and keeps for others
@@ -81,6 +87,13 @@ def _builders(name: str) -> list[Callable]:
     return [function for function in functions if function]
 
 
+def kept_settings(name: str) -> dict[str, Any]:
+    """What any model of a family keeps for those who look at pictures, score or draw: defaults."""
+    decode = getattr(family(name), "build_decode", None)
+    known = settings_of(decode) if decode else {}
+    return {**KEPT, **{key: value for key, value in known.items() if key not in ASKED}}
+
+
 def call(function: Callable, settings: Mapping[str, Any]) -> Any:
     """Calls a build function, naming the nearest setting for one it does not know."""
     known = settings_of(function)
@@ -96,17 +109,20 @@ def build_model(name: str, **settings: Any) -> nn.Module:
     Args:
         name: one of `families()`.
         settings: as the family's build function documents them, with the published defaults; also
-            skeleton and categories, which every model keeps.
+            what every model keeps: skeleton, categories, and what its family's `build_decode`
+            takes, such as eval_size.
     """
     function = family(name).build_model
-    known = settings_of(function)
-    handed = {k: v for k, v in settings.items() if k in known or k not in KEPT}
+    known, kept = settings_of(function), kept_settings(name)
+    handed = {k: v for k, v in settings.items() if k in known or k not in kept}
     model = call(function, handed)
-    model.settings = {"modelname": name, **KEPT, **known, **settings}
+    model.settings = {"modelname": name, **kept, **known, **settings}
     if "pretrained_backbone" in known:  # a checkpoint holds its own weights
         model.settings["pretrained_backbone"] = None
     skeleton = skeleton_of(model.settings["num_body_points"], model.settings["skeleton"])
     model.settings["skeleton"] = skeleton.to_dict()  # whatever file it came from
+    if "eval_size" in kept:
+        model.settings["eval_size"] = list(model.settings["eval_size"])
     model.settings["categories"] = [list(entry) for entry in model.settings["categories"]]
     return model
 
@@ -142,6 +158,29 @@ def build_targets(name: str, **settings: Any) -> Callable:
     return call(family(name).build_targets, settings)
 
 
+def build_decode(name: str, **settings: Any) -> Any:
+    """Builds a family's way from a picture to its views, and from outputs to people.
+
+    Returns:
+        An object with views(height, width), the views of a picture of that size; people(outputs,
+        views), B lists of people from the model's outputs for each view of B pictures of one size
+        (see `grouppose.people`); threshold, the score from which people are shown; max_people, how
+        many of a picture are kept at most, or None.
+    """
+    return call(family(name).build_decode, settings)
+
+
+def decode_of(settings: Mapping[str, Any], **asked: Any) -> Any:
+    """`build_decode` of `settings["modelname"]`; settings of others are left out.
+
+    Args:
+        settings: of a model, or of a run.
+        asked: what is set here instead; an unknown one is an error.
+    """
+    name = settings["modelname"]
+    return build_decode(name, **{**_known(family(name).build_decode, settings), **asked})
+
+
 def targets_of(settings: Mapping[str, Any]) -> Callable:
     """`build_targets` of `settings["modelname"]`; settings of others are left out."""
     name = settings["modelname"]
@@ -152,19 +191,19 @@ def _known(function: Callable, settings: Mapping[str, Any]) -> dict[str, Any]:
     return {key: settings[key] for key in settings_of(function) if key in settings}
 
 
-def build(settings: Mapping[str, Any]) -> tuple[nn.Module, nn.Module, Callable]:
-    """Model, criterion and postprocess of `settings["modelname"]`.
+def build(settings: Mapping[str, Any]) -> tuple[nn.Module, nn.Module, Any]:
+    """Model, criterion and decode of `settings["modelname"]`.
 
     Settings that the family does not know are left to others; those not given keep the published
     default.
     """
     name = settings["modelname"]
     chosen = family(name)
-    kept = {key: settings[key] for key in KEPT if key in settings}
+    kept = {key: settings[key] for key in kept_settings(name) if key in settings}
     return (
         build_model(name, **{**kept, **_known(chosen.build_model, settings)}),
         build_criterion(name, **_known(chosen.build_criterion, settings)),
-        chosen.build_postprocess(**_known(chosen.build_postprocess, settings)),
+        decode_of(settings),
     )
 
 
@@ -215,13 +254,16 @@ def stored_settings(content: Mapping[str, Any]) -> dict[str, Any]:
         content: of `read_checkpoint`.
 
     Returns:
-        modelname and settings; what the file keeps, corrected by the shapes of its weights.
+        modelname and settings; what the file keeps, corrected by the shapes of its weights. Files
+        that do not keep eval_size were evaluated at the largest of their training sizes.
     """
     name = family_of(content)
-    known = {**KEPT, **settings_of(family(name).build_model)}
+    known = {**kept_settings(name), **settings_of(family(name).build_model)}
     stored = {key: value for key, value in content["settings"].items() if key in known}
     for key, value in stored.items():
         _check_stored(key, value, known[key])
+    if "eval_size" in known and not stored.get("eval_size"):
+        stored |= _old_eval_size(content["settings"])
     stored |= infer_settings(name, library_names(name, content["model"]))
     if "pretrained_backbone" in known:
         stored["pretrained_backbone"] = None
@@ -242,6 +284,15 @@ def _check_stored(key: str, value: Any, default: Any) -> None:
         fits, wanted = fits or (kind is float and type(value) is int), f"{kind.__name__}"
     if not fits:
         raise InputError(f"the weights say {key} = {value!r}, expected {wanted}")
+
+
+def _old_eval_size(settings: Mapping[str, Any]) -> dict[str, list[int]]:
+    """The eval_size of a file that does not say it: the largest of its training sizes, if any."""
+    try:
+        eval_size = training_eval_size(settings)
+    except (TypeError, ValueError, KeyError) as error:
+        raise InputError(f"the weights say no size to evaluate at: {error}") from error
+    return {"eval_size": eval_size} if eval_size else {}
 
 
 def infer_settings(name: str | None, state: Mapping[str, Tensor]) -> dict[str, Any]:

@@ -217,11 +217,12 @@ def test_wrong_inputs_are_named():
 
 def test_build_takes_what_it_knows_and_leaves_the_rest():
     settings = {**SMALL, "modelname": "grouppose", "coco_path": "x", "num_select": 3}
-    model, criterion, postprocess = build(settings)
+    model, criterion, decode = build(settings)
     assert model.settings["num_body_points"] == 5
     assert criterion.cost.sigmas.shape == (5,)
     outputs = model.eval()(torch.zeros(1, 3, 64, 64, dtype=torch.uint8))
-    assert postprocess(outputs, torch.tensor([[64, 64]]))[0]["scores"].shape == (3,)
+    (people,) = decode.people([outputs], decode.views(64, 64))
+    assert decode.max_people == 3 and len(people["scores"]) <= 3
     assert known_settings("grouppose")["num_queries"] == 100
     assert known_settings("grouppose")["num_body_points"] == COCO.num_keypoints
 

@@ -52,7 +52,8 @@ def test_the_library_agrees_with_the_published_config():
 def test_defaults_hold_nothing_of_a_family():
     defaults = {name: setting.value for name, setting in read_file(DEFAULTS).items()}
     facts = {"num_body_points", "num_classes", "skeleton", "categories"}  # of data
-    assert defaults.keys() & models.known_settings("grouppose").keys() == facts
+    views = {"eval_size", "flip_test", "test_scales"}  # of evaluation
+    assert defaults.keys() & models.known_settings("grouppose").keys() == facts | views
     assert defaults["modelname"] == ""
 
 

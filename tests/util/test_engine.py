@@ -49,18 +49,22 @@ def start(model: Line, **changes) -> TrainingState:
 
 
 def train(state: TrainingState, batches: list, after_step=lambda _: None, **changes) -> dict:
-    arguments = {"device": CPU, "precision": None, "clip_max_norm": 0.0}
-    means, pace = engine.train_one_epoch(
-        state.model,
-        Distance(),
-        batches,
-        state,
-        Schedule(SETTINGS, steps_per_epoch=2),
-        after_step,
-        **{**arguments, **changes},
-    )
+    means, pace = engine.train_one_epoch(session(state, batches, **changes), after_step)
     assert pace.keys() == {"pictures_per_second", "data_wait", "memory_gb"}
     return means
+
+
+def session(state: TrainingState, batches: list, **changes) -> types.SimpleNamespace:
+    settings = {"clip_max_norm": 0.0, "accumulate": 1, "ema_epoch": 0, **changes}
+    run = types.SimpleNamespace(
+        criterion=Distance(),
+        train_batches=batches,
+        device=CPU,
+        precision=None,
+        settings=types.SimpleNamespace(**settings),
+    )
+    schedule = Schedule(SETTINGS, steps_per_epoch=2)
+    return types.SimpleNamespace(run=run, model=state.model, state=state, schedule=schedule)
 
 
 def test_an_epoch_by_hand():
@@ -154,64 +158,17 @@ def test_too_little_memory_is_explained():
         train(start(Greedy()), [four])
 
 
-def test_outputs_are_float32_whatever_the_model_computes_in():
-    def model(images: Tensor, padding: None) -> dict:
-        assert padding is None  # as the mask is empty
-        y = images.float() @ images.float()
-        assert y.dtype == torch.bfloat16
-        return {"y": y, "aux_outputs": [{"y": y}]}
+def test_what_a_model_wants_of_the_targets_is_handed_over_while_it_trains():
+    class Masked(Line):
+        training_inputs = ("ignore",)
 
-    images, padding, _ = batch(1.0, 0.0)
-    outputs = engine.forward(model, images, padding, CPU, torch.bfloat16)
-    assert outputs["y"].dtype == outputs["aux_outputs"][0]["y"].dtype == torch.float32
+        def forward(self, images: Tensor, padding: None, ignore: Tensor | None = None) -> dict:
+            assert ignore.shape == (2, 2, 2) and ignore[1].all() and not ignore[0].any()
+            return super().forward(images, padding)
 
-
-def test_precision_follows_the_device(monkeypatch, caplog):
-    assert engine.choose_precision(CPU, amp=False) is None
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
-    assert engine.choose_precision(CPU, amp=True) is torch.bfloat16
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
-    monkeypatch.setattr(engine.logger, "propagate", True)
-    assert engine.choose_precision(CPU, amp=True) is None
-    assert "this CPU has no bfloat16 instructions" in caplog.text
-    cuda = torch.device("cuda")
-    for native, precision in ((True, torch.bfloat16), (False, torch.float16)):
-        monkeypatch.setattr(
-            torch.cuda, "is_bf16_supported", lambda including_emulation, native=native: native
-        )
-        assert engine.choose_precision(cuda, amp=True) is precision
-
-
-def test_predictions_come_in_the_order_of_the_data_set():
-    dataset = types.SimpleNamespace(
-        image_ids=[7, 5, 9], skeleton=types.SimpleNamespace(num_keypoints=1)
-    )
-
-    def target(image_id: int) -> dict:
-        return {"image_id": torch.tensor(image_id), "orig_size": torch.tensor([10, image_id])}
-
-    images, padding = torch.zeros(1, 3, 2, 2), torch.zeros(1, 2, 2, dtype=torch.bool)
-    shuffled = [(images, padding, [target(image_id)]) for image_id in (9, 7, 5)]
-
-    class Loader(list):
-        pass
-
-    batches = Loader(shuffled)
-    batches.dataset = dataset
-
-    def postprocess(outputs: dict, sizes: Tensor) -> list[dict[str, Tensor]]:
-        count = int(sizes[0, 1]) - 5  # 0, 2, 4 people on pictures 5, 7, 9
-        return [
-            {
-                "scores": torch.full((count,), float(sizes[0, 1])),
-                "labels": torch.ones(count, dtype=torch.int64),
-                "keypoints": torch.zeros(count, 1, 2),
-                "confidence": torch.ones(count, 1),
-            }
-        ]
-
-    image_ids, people, unreadable = engine.predict(Line(), postprocess, batches, CPU, None)
-    assert (image_ids, unreadable) == ([7, 5, 9], {})
-    assert [p["scores"].tolist() for p in people] == [[7.0] * 2, [], [9.0] * 4]
-    assert [p["keypoints"].shape for p in people] == [(2, 1, 2), (0, 1, 2), (4, 1, 2)]
+    images, _, targets = batch(1.0, 0.0)
+    targets = [{**targets[0], "ignore": torch.full((2, 2), i > 0)} for i in range(2)]
+    two = (images.repeat(2, 1, 1, 1), torch.zeros(2, 2, 2, dtype=torch.bool), targets)
+    model = Masked()
+    train(start(model), [two, two])
+    assert model.w.item() == pytest.approx(2 - 2 * 0.1 * 3)

@@ -1,13 +1,11 @@
 import json
 
 import cv2
-import numpy as np
 import pytest
 
 from grouppose.errors import InputError, MissingFileError
-from grouppose.inference.visualize import limb_colours
 from grouppose.skeleton import Skeleton
-from util.plots import _names, main, plot_curves, read_log, save_prediction_grid
+from util.plots import _names, main, plot_curves, read_log
 
 ARM = Skeleton.from_names(["left_elbow", "left_wrist"], limbs=[(0, 1)])
 
@@ -124,29 +122,3 @@ def test_command_line(tmp_path, capsys):
     assert main([str(tmp_path / "a"), str(tmp_path / "b"), "--out", str(out)]) == 0
     assert (tmp_path / "a" / "curves.png").is_file() and out.is_file()
     assert not (tmp_path / "b" / "curves.png").exists()
-
-
-def test_predictions_over_thin_white_truth(tmp_path):
-    black = np.zeros((180, 180, 3), dtype=np.uint8)
-    found = np.array([[[20.0, 40.0], [160.0, 40.0]], [[20.0, 90.0], [160.0, 90.0]]])
-    truth = np.array([[[20.0, 140.0, 2], [160.0, 140.0, 1]], [[20.0, 5.0, 2], [160.0, 5.0, 0]]])
-    samples = [(black, found, np.array([0.9, 0.1]), truth), (black, found[:0], np.zeros(0), None)]
-    path = tmp_path / "predictions.png"
-    save_prediction_grid(path, samples, ARM, columns=2)
-    assert [p.name for p in tmp_path.iterdir()] == ["predictions.png"]
-    grid = cv2.imread(str(path))[..., ::-1]
-    assert grid.shape == (360 + 2 * 7, 2 * 360 + 3 * 7, 3)  # each twice as large
-    first, second = grid[7:367, 7:367], grid[7:367, 374:734]
-    assert tuple(first[80, 180]) == limb_colours(ARM)[0]  # y 40 -> 80.5
-    assert not first[170:192].any()  # the score is below the threshold
-    column = first[270:292, 180]
-    assert 0 < (column > 100).all(axis=-1).sum() <= 2  # y 140 -> 280.5, a thin line
-    assert not first[:20].any()  # one end has no label
-    assert not second.any()
-
-
-def test_prediction_of_a_large_picture_is_not_enlarged(tmp_path):
-    picture = np.zeros((500, 400, 3), dtype=np.uint8)
-    samples = [(picture, np.zeros((0, 2, 2)), np.zeros(0), np.zeros((0, 2, 2)))]
-    save_prediction_grid(tmp_path / "one.png", samples, ARM)
-    assert cv2.imread(str(tmp_path / "one.png")).shape == (500 + 2 * 8, 400 + 2 * 8, 3)

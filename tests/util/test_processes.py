@@ -9,9 +9,12 @@ import torch
 import torch.multiprocessing as multiprocessing
 
 import grouppose
+from datasets.viewed import ViewBatch
 from grouppose.checkpoints import read_checkpoint, write_checkpoint
+from grouppose.inference.find import Finder
 from tests.small import SMALL
 from util import distributed, engine, session
+from util.evaluation import find_people
 from util.log import logger
 from util.optim import Schedule, build_optimizer
 from util.state import TrainingState
@@ -74,9 +77,21 @@ def gradients() -> dict[str, torch.Tensor]:
     """Of the first batch, which the ranks share."""
     model, state = build("none")
     criterion = grouppose.build_criterion("grouppose", num_body_points=5)
-    engine._losses_and_gradient(model, criterion, share(pictures())[:1], state.scaler, CPU, None)
+    engine._losses_and_gradient(session_of(model, state, criterion), share(pictures())[:1])
     named = state.model.named_parameters()
     return {name: p.grad for name, p in named if p.grad is not None}
+
+
+def session_of(model, state: TrainingState, criterion) -> types.SimpleNamespace:
+    run = types.SimpleNamespace(
+        criterion=criterion,
+        train_batches=share(pictures()),
+        device=CPU,
+        precision=None,
+        settings=types.SimpleNamespace(clip_max_norm=0.1, accumulate=2, ema_epoch=0),
+    )
+    schedule = Schedule(SETTINGS, steps_per_epoch=1)
+    return types.SimpleNamespace(run=run, model=model, state=state, schedule=schedule)
 
 
 def train(sharding: str, start: str | None = None) -> dict:
@@ -86,18 +101,7 @@ def train(sharding: str, start: str | None = None) -> dict:
         state.load_state_dict(read_checkpoint(start), start)
         return state.state_dict()
     criterion = grouppose.build_criterion("grouppose", num_body_points=5)
-    engine.train_one_epoch(
-        model,
-        criterion,
-        share(pictures()),
-        state,
-        Schedule(SETTINGS, steps_per_epoch=1),
-        lambda step: None,
-        device=CPU,
-        precision=None,
-        clip_max_norm=0.1,
-        accumulate=2,
-    )
+    engine.train_one_epoch(session_of(model, state, criterion), lambda step: None)
     assert state.is_finite()
     return state.state_dict()
 
@@ -106,18 +110,25 @@ def predicted() -> list[int]:
     """Ids, of a set of a single picture: the second rank has none."""
     model, _ = build("none")
     model = getattr(model, "module", model)
-    image, padding, _ = pictures()[0]
-    target = {"orig_size": torch.tensor([64, 64]), "image_id": torch.tensor(7)}
+    decode = grouppose.build_decode("grouppose", eval_size=[64], num_body_points=5)
+    view, image = decode.views(64, 64)[0], pictures()[0][0][:1]
+    padding = torch.zeros(1, 64, 64, dtype=torch.bool)
 
     class Batches(list):
-        dataset = types.SimpleNamespace(
-            image_ids=[7], skeleton=types.SimpleNamespace(num_keypoints=5)
-        )
+        dataset = types.SimpleNamespace(pictures=Pictures())
 
-    batches = Batches([(image[:1], padding[:1], [target])] if distributed.is_main() else [])
-    ids, people, _ = engine.predict(model, grouppose.postprocess, batches, CPU, None)
+    batch = ViewBatch([7], [(image, padding)], [[view]], {})
+    batches = Batches([batch] if distributed.is_main() else [])
+    run = types.SimpleNamespace(settings={"max_unreadable": 0}, folder=None)
+    ids, people = find_people(run, Finder(model, decode, CPU), batches)
     assert len(people) == 1 and len(people[0]["scores"]) > 0
     return ids
+
+
+class Pictures(list):
+    """A set of one."""
+
+    image_ids, skeleton = (7,), types.SimpleNamespace(num_keypoints=5)
 
 
 def _rank(rank: int, port: int, folder: str) -> None:

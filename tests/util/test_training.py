@@ -10,10 +10,11 @@ import pytest
 import torch
 
 import main
+from grouppose.inference.find import Finder
 from tests.util import killing
 from tests.util.test_lock import elsewhere
 from tests.util.tiny import OPTIONS, write_coco
-from util import engine, session, training
+from util import engine, evaluation, session, training
 from util.session import resumed_from
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -87,16 +88,12 @@ def test_a_run_that_was_asked_to_stop_goes_on_from_its_step(data, peace, tmp_pat
 def test_a_run_stopped_in_evaluation_goes_on_from_there(
     data, peace, tmp_path, monkeypatch, during, capsys
 ):
-    predict = engine.predict
-
-    def stopped(model, postprocess, *others):
-        return predict(model, lambda *a: stop() or postprocess(*a), *others)
-
-    monkeypatch.setattr(engine, "predict", stopped)
+    people = Finder.people
+    monkeypatch.setattr(Finder, "people", lambda *a: stop() or people(*a))
     options = ("save_steps=0",)
     assert main.main(command(data, tmp_path, options=options)) == 143
     assert "in epoch 0 after step 4" in capsys.readouterr().err
-    monkeypatch.setattr(engine, "predict", predict)
+    monkeypatch.setattr(Finder, "people", people)
     steps = during(lambda _: None)
     assert main.main(command(data, tmp_path, "--auto_resume", options=options)) == 0
     assert len(steps) == 4  # of the second epoch alone
@@ -219,7 +216,7 @@ def test_an_evaluation_set_without_pictures_is_refused_before_anything(
 def test_training_ends_when_it_gets_no_better(data, tmp_path, monkeypatch, capsys):
     scores = iter([0.2, 0.5, 0.4, 0.5, 0.9])
     monkeypatch.setattr(engine, "train_one_epoch", lambda *_, **__: ({"loss": 0.0}, {}))
-    monkeypatch.setattr(main, "evaluate", lambda *_: ({"AP": next(scores)}, [], []))
+    monkeypatch.setattr(evaluation, "evaluate", lambda *_: ({"AP": next(scores)}, [], []))
     options = ("early_stop=2", "epochs=9", "draw_pictures=0", "use_ema=false")
     assert main.main(command(data, tmp_path, options=options)) == 0
     assert "early stop: 2 evaluations without a better AP" in capsys.readouterr().out

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,7 @@ from grouppose.models.grouppose.decoder import Decoder, DecoderLayer
 from grouppose.models.grouppose.encoder import Encoder, EncoderLayer
 from grouppose.models.grouppose.matcher import MatchingCost
 from grouppose.models.grouppose.model import GroupPose, Transformer
-from grouppose.models.grouppose.postprocess import postprocess
-from grouppose.skeleton import COCO, read_skeleton, skeleton_of
+from grouppose.skeleton import COCO, skeleton_of
 
 
 def build_model(
@@ -181,14 +179,3 @@ def build_criterion(
     return Criterion(
         cost=cost, weights=weights, interm_weight=interm_loss_coef, aux_matches=aux_matches
     )
-
-
-def build_postprocess(*, num_select: int = 50, skeleton: str | Mapping | None = None) -> Callable:
-    """Builds the step from outputs to people.
-
-    Args:
-        num_select: people that are kept per picture.
-        skeleton: its sigmas go into the keypoints' confidence; None: the published one's.
-    """
-    sigmas = None if skeleton is None else torch.tensor(read_skeleton(skeleton).sigmas)
-    return functools.partial(postprocess, num_select=num_select, sigmas=sigmas)

@@ -53,7 +53,8 @@ CHECKPOINTS = (  # AP in %, one view
     {"backbone": "swin_L_384_22k", "data": "COCO val2017", "ap": 74.8, **_KEPT},
     {"backbone": "swin_L_384_22k", "data": "CrowdPose test", "ap": 74.1, **_KEPT},
 )
-TRAINING = ("use_checkpoint", "aux_loss", "dropout")  # no matter for what weights mean
+# of no matter for what weights mean
+TRAINING = ("use_checkpoint", "aux_loss", "dropout", "num_select")
 _SECOND_COPY = re.compile(r"^transformer\.decoder\.(class_embed|pose_embed)\.")
 _HEADS = re.compile(r"^(class_embed|pose_embed)\.")
 _BACKBONE = "backbone.0."

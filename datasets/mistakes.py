@@ -36,7 +36,7 @@ def keypoint_errors(
     Predictions, best score first, take the free labelled person of their picture that they fit
     best, from an OKS of `FOUND`. Each labelled keypoint of these people is of one kind: good or
     jitter by its similarity to its own place; below `NEAR` there, inversion or swap, whichever
-    place is nearest and at least `NEAR` similar; else miss.
+    place is nearest and at least `NEAR` similar; else miss, as is one that was not found.
 
     Args:
         annotation_file: path of a COCO-format file, or its contents.
@@ -81,7 +81,8 @@ def _kinds(found: Matching, skeleton: Skeleton) -> np.ndarray:
             np.where(inverted >= swapped, KINDS.index("inversion"), KINDS.index("swap")),
         )
         near = np.where(right > GOOD, KINDS.index("good"), KINDS.index("jitter"))
-        kinds[pair] = np.where(right >= NEAR, near, wrong)
+        found_as = np.where(right >= NEAR, near, wrong)
+        kinds[pair] = np.where(found.visible[row], found_as, KINDS.index("miss"))
     return kinds
 
 

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from datasets.errors import KINDS, format_errors, keypoint_errors, save_errors
+from datasets.mistakes import KINDS, format_errors, keypoint_errors, save_errors
 from grouppose.skeleton import Skeleton
 from tests.datasets.sets import contents, person
 
