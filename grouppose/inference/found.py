@@ -191,7 +191,8 @@ def _table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> 
         f"{''.join(f'<td>{cell}</td>' for cell in rest)}</tr>"
         for number, (first, *rest) in enumerate(rows, start=1)
     )
+    kind = ' class="classes"' if "Class" in header else ""
     return (
-        f'<p class="count" role="status">{title}</p><table>'
+        f'<p class="count" role="status">{title}</p><table{kind}>'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
     )

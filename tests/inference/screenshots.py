@@ -19,7 +19,7 @@ from grouppose.inference.uploads import Limits
 from tests.inference.serving import running
 
 VIEWS = {
-    "page-desktop": {"viewport": {"width": 1160, "height": 900}},
+    "page-desktop": {"viewport": {"width": 1160, "height": 760}},
     "page-phone": {"viewport": {"width": 390, "height": 844}, "is_mobile": True},
 }
 
