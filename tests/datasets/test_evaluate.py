@@ -310,3 +310,23 @@ def test_annotations_without_people_leave_nothing_to_find(evaluator):
     assert set(stats.values()) == {-1.0}
     with pytest.raises(InputError, match="neither annotations nor categories have 'keypoints'"):
         keypoint_stats({**contents(ONE, []), "categories": []}, [])
+
+
+def test_pairs_found_on_one_side_do_not_count():
+    found = predicted(pose(1, 1), exchanged=(0, 1))
+    left = COCO.flip_pairs[0][0]
+    found["keypoints"][3 * left + 2] = 0
+    assert swap_rate(contents({1: (300, 300)}, [pose(1, 1)]), [found]) == pytest.approx(1 / 7)
+
+
+def test_missing_keypoints_of_results_are_0_wherever_they_lie():
+    people = {
+        "scores": torch.tensor([0.5]),
+        "labels": torch.tensor([1]),
+        "keypoints": torch.tensor([[[3.0, 4.0], [5.0, 6.0]]]),
+        "confidence": torch.tensor([[0.0, 0.1]]),
+    }
+    assert to_results([7], [people])[0]["keypoints"] == [0, 0, 0, 5, 6, 1]
+    assert to_results([7], [people], order=[1, 0])[0]["keypoints"] == [5, 6, 1, 0, 0, 0]
+    del people["confidence"]
+    assert to_results([7], [people])[0]["keypoints"] == [3, 4, 1, 5, 6, 1]

@@ -98,3 +98,11 @@ def test_table_and_picture(tmp_path):
     share = [(image == np.array(colour)).all(axis=-1).sum() for colour in ([213, 217, 222],
              [184, 64, 143])]  # fmt: skip
     assert share[0] / share[1] == pytest.approx(3, rel=0.15)  # good and inversion; a legend each
+
+
+def test_a_keypoint_that_was_not_found_is_a_miss_wherever_it_lies():
+    found = predicted(ONE)
+    found["keypoints"][2] = 0  # the left eye, at its very place
+    assert kinds([labelled(1, ONE)], [found])["left_eye", "miss"] == 1
+    found["keypoints"][2::3] = [0, 0, 0]  # a file without visibilities
+    assert ("left_eye", "good") in kinds([labelled(1, ONE)], [found])

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from datasets.settings import DEFAULTS, read_file
-from grouppose import models, save_weights
+from grouppose import demo, models, save_weights
 from grouppose.errors import InputError, MissingFileError, SettingNameError, SettingTypeError
 from tests.small import SMALL
 from util.config import format_config, load_config
@@ -297,3 +297,22 @@ def test_a_checkpoint_that_says_nothing_of_itself_is_refused(tmp_path):
     torch.save({"conv.weight": torch.ones(1)}, path)
     with pytest.raises(InputError, match=r"a\.pth is of no model that is known here"):
         load_config(GROUPPOSE, resumed=str(path))
+
+
+def test_the_size_of_evaluation_follows_from_training_unless_it_is_given(tmp_path):
+    small = str(FOLDER / "demo.py")
+    assert load_config(small).eval_size == [192, 192]
+    assert load_config(GROUPPOSE).eval_size == [800, 1333]
+    half = load_config(GROUPPOSE, ["data_aug_scale_overlap=0.5"])
+    assert half.eval_size == [400, 666]
+    assert load_config(GROUPPOSE, ["data_aug_scales=480"]).eval_size == [480, 1333]
+    both = ["eval_size=96,128", "data_aug_scales=480"]
+    assert load_config(GROUPPOSE, both).eval_size == [96, 128]
+    assert load_config(GROUPPOSE, ["augmentation=affine", "affine_size=64"]).eval_size == [64]
+    own = tmp_path / "own.py"
+    own.write_text(f'_base_ = "{small}"\neval_size = [96, 128]\n')
+    assert load_config(own).eval_size == [96, 128]
+    assert load_config(own, ["data_aug_scales=48"]).eval_size == [48, 192]  # said last
+    resumed = str(demo.WEIGHTS)  # a file that says no eval_size, but what it was trained at
+    assert load_config(own, resumed=resumed).eval_size == [192, 192]
+    assert load_config(own, ["data_aug_scales=48"], resumed=resumed).eval_size == [48, 192]

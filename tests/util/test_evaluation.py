@@ -227,3 +227,41 @@ class Pictures(list):
 
     def __len__(self):
         return 4
+
+
+@pytest.fixture(scope="module")
+def doubled(data, tmp_path_factory) -> Path:
+    """A checkpoint of training at twice the sizes."""
+    out = tmp_path_factory.mktemp("doubled")
+    options = ("epochs=1", "data_aug_scale_overlap=2", "num_select=10")
+    assert main.main(command(data, "--output_dir", out, options=options)) == 0
+    return out / "checkpoint.pth"
+
+
+def test_evaluation_and_prediction_look_at_the_size_that_the_model_keeps(data, doubled, tmp_path):
+    assert grouppose.load_model(doubled).settings["eval_size"] == [128, 192]
+    options = ("eval_batch_size=1",)  # that is all: the size stands in the file
+    line = command(data, "--resume", doubled, "--eval", "--output_dir", tmp_path, options=options)
+    line = [word for word in line if not word.startswith("data_aug_")]
+    assert main.main(line) == 0
+    annotations = data / "annotations/person_keypoints_val2017.json"
+    first = json.loads(annotations.read_text())["images"][0]
+    path = str(data / "images/val2017" / first["file_name"])
+    found = [r["score"] for r in results_of(tmp_path) if r["image_id"] == first["id"]]
+    for weights in (doubled, grouppose.load_model(doubled)):
+        predictor = grouppose.Predictor(weights, device="cpu", threshold=0.0)
+        (view,) = predictor.finder.decode.views(64, 64)
+        assert view.size == (128, 128)
+        (seen,) = predictor(path)
+        assert seen.scores[: len(found)].tolist() == pytest.approx(found, abs=1e-5)
+
+
+def test_files_from_before_say_their_size_by_that_of_training(doubled, tmp_path):
+    content = torch.load(doubled, weights_only=True)
+    del content["settings"]["eval_size"]
+    torch.save(content, tmp_path / "old.pth")
+    assert grouppose.load_model(tmp_path / "old.pth").settings["eval_size"] == [128, 192]
+    content["settings"]["data_aug_scales"] = "wide"
+    torch.save(content, tmp_path / "odd.pth")
+    with pytest.raises(InputError, match=r"odd.pth.* no size to evaluate at"):
+        grouppose.load_model(tmp_path / "odd.pth")
