@@ -94,7 +94,9 @@ class Predictor:
         if isinstance(weights, nn.Module):
             self.model = weights.to(self.device).eval()
         else:
-            self.model = load_model(weights, self.device).optimize_for_inference()
+            self.model = load_model(weights, self.device)
+            if hasattr(self.model, "optimize_for_inference"):
+                self.model.optimize_for_inference()
         settings = getattr(self.model, "settings", None)
         if settings is None:
             raise InputError("the model has no settings; build it with grouppose.build_model")
@@ -246,7 +248,7 @@ def _timed(pictures: Iterator[Frame]) -> Iterator[tuple[Frame, float]]:
 def _categories(settings: Mapping[str, Any]) -> tuple[tuple[int, str], ...]:
     """Id and name of what the labels 1, 2, ... stand for; a person, where nobody named them."""
     named = [(int(number), str(name)) for number, name in settings.get("categories") or PERSON]
-    unnamed = range(len(named) + 1, settings["num_classes"])
+    unnamed = range(len(named) + 1, settings.get("num_classes", 2))
     return (*named, *((label, f"class_{label}") for label in unnamed))
 
 
