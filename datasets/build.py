@@ -30,6 +30,7 @@ from datasets.places import (
     CUSTOM,
     UNSCORED,
     any_picture,
+    check_packed,
     find_images,
     known_layout,
     located,
@@ -131,6 +132,7 @@ def _located(
 ) -> Mapping:
     """Contents with the names under which pictures lie; the log says what is wrong with them."""
     contents, moved = located(contents, images)
+    check_packed(contents, images)
     report_problems(annotations, images, contents, [*findings, *moved])
     return contents
 

@@ -27,6 +27,7 @@ from datasets.places import (
     any_picture,
     find_annotations,
     find_images,
+    images_of,
     located,
 )
 from datasets.sigmas import estimate_sigmas
@@ -46,7 +47,7 @@ def check_file(
 
     Args:
         annotations: the file.
-        images: folder of its pictures.
+        images: folder of its pictures, or a zip.
         decode: also read every picture to its end.
         protocol: of a published set; None: the set is custom.
         like: what the training file has; None: this is it.
@@ -74,7 +75,7 @@ def sets_of(folder: Path) -> list[tuple[str | None, dict[str, tuple[Path, Path]]
     found = {}
     for layout in LAYOUTS.values():
         pairs = {
-            split: (folder / file, folder / layout.images[split])
+            split: (folder / file, images_of(folder, layout, split))
             for split, file in layout.annotations.items()
             if (folder / file).is_file()
         }
@@ -156,7 +157,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = Parser(prog="python -m datasets.check", description=__doc__.partition("\n")[0])
     parser.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="of the data set")
     parser.add_argument("--annotations", type=Path, metavar="FILE")
-    parser.add_argument("--images", type=Path, metavar="DIR")
+    parser.add_argument("--images", type=Path, metavar="DIR", help="or a zip")
     parser.add_argument("--pictures", action="store_true", help="decode every picture")
     parser.add_argument(
         "--estimate-sigmas", action="store_true", help="from people labelled more than once"

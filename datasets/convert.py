@@ -4,9 +4,9 @@
     python -m datasets.convert DIR OUT           # to data.yaml, images/ and labels/
     python -m datasets.convert FILE OUT --images DIR     # of one annotation file, as train
 
-OUT is a new folder; pictures are linked there, or copied to another disk. YOLO's format has no
-crowds, which are left out, and no areas, which become 0.53 of the box; what lies outside a picture
-moves to its border.
+OUT is a new folder; pictures are linked there, or copied from a zip or to another disk. YOLO's
+format has no crowds, which are left out, and no areas, which become 0.53 of the box; what lies
+outside a picture moves to its border.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from datasets.annotations import flat_annotations, read_labels
 from datasets.check import sets_of
 from datasets.custom import Poses, completed, poses_of
 from datasets.places import located, yolo_files
+from grouppose import archives
 from grouppose.commands import Parser, exit_status
 from grouppose.errors import InputError, MissingFileError
 from grouppose.exif import exif_case, orientation_of
@@ -218,6 +219,10 @@ def write_set(out: Path, texts: Texts, links: Links) -> None:
     for name, path in links.items():
         place = out / name
         place.parent.mkdir(parents=True, exist_ok=True)
+        packed = archives.read_member(path)
+        if packed is not None:
+            place.write_bytes(packed.getbuffer())
+            continue
         try:
             os.link(path.resolve(), place)
         except OSError:  # another disk, or one without links

@@ -11,6 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from datasets.cleaning import Finding
+from grouppose.archives import holder, is_file
 from grouppose.errors import UserError
 from grouppose.exif import exif_case, orientation_of
 from grouppose.pictures import naming, open_picture, read_picture
@@ -58,7 +59,7 @@ def file_findings(contents: Mapping, folder: Path, decode: bool = False) -> list
             bar.update()
     bar.close()
     return [
-        Finding(text.format(folder=folder), found[kind], serious, warned)
+        Finding(text.format(folder=holder(folder)), found[kind], serious, warned)
         for kind, (text, serious, warned) in KINDS.items()
     ]
 
@@ -66,7 +67,7 @@ def file_findings(contents: Mapping, folder: Path, decode: bool = False) -> list
 def _kind(folder: Path, entry: Mapping, decode: bool) -> str:
     """Of what is wrong with a picture's file; "" or another word for nothing."""
     path = folder / str(entry.get("file_name"))
-    if not path.is_file():
+    if not is_file(path):
         return "missing"
     stated = (entry.get("height"), entry.get("width"))
     known = all(type(side) is int and side > 0 for side in stated)

@@ -16,6 +16,7 @@ from datasets.custom import Poses
 from datasets.labelled import Labelled
 from datasets.recipes import Augmentation
 from datasets.transforms import People, Sizes, eval_transform, flip
+from grouppose.archives import is_file
 from grouppose.errors import InputError, MissingFileError
 from grouppose.pictures import planar
 
@@ -202,4 +203,4 @@ class KeypointDataset(Dataset):
         """Ids and paths of pictures that have no file."""
         paths = map(self._labelled.path, range(len(self)))
         pairs = zip(self.image_ids.tolist(), paths, strict=True)
-        return [(image_id, path) for image_id, path in pairs if not path.is_file()]
+        return [(image_id, path) for image_id, path in pairs if not is_file(path)]

@@ -24,7 +24,7 @@ class Labelled:
 
     Attributes:
         annotations: what is on them.
-        folder: of the pictures.
+        folder: of the pictures; a zip may be in its place.
         exif: "turn" or "ignore", as `read_picture` takes it.
         area: a person's: "annotated"; width x height of the "box"; of the labelled keypoints, the
             squared diagonal of their "extent", or the squared distance from the picture's "corner"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from datasets.cleaning import Finding
+from grouppose import archives
 from grouppose.errors import InputError, MissingFileError, nearest
 
 logger = logging.getLogger("grouppose.train.data")
@@ -111,20 +112,28 @@ def place_of(split: str, cfg: Mapping, layout: Layout | None = None) -> Place:
         layout = known_layout(cfg.dataset_file)
     annotations = cfg[f"{split}_annotations"] or layout.annotations.get(split, "")
     annotations = folder / annotations if annotations else find_annotations(folder, split)
-    images = cfg[f"{split}_images"] or layout.images.get(split, "")
+    images = cfg[f"{split}_images"]
+    images = folder / images if images else images_of(folder, layout, split)
     listed = cfg.train_list or layout.train_list
     place = Place(
         annotations,
-        folder / images,
+        images,
         layout.protocol,
         folder / listed if listed and split == "train" else None,
     )
-    if not place.images.is_dir():
+    if not archives.is_folder(place.images):
         raise MissingFileError(
-            f"no folder {place.images}; a {cfg.dataset_file} set has its pictures there: "
-            f"complete it, or set --coco_path or {split}_images"
+            f"no folder {place.images}; a {cfg.dataset_file} set has its pictures there, or in "
+            f"{place.images.name}.zip: complete it, or set --coco_path or {split}_images"
         )
     return place
+
+
+def images_of(folder: Path, layout: Layout, split: str) -> Path:
+    """The folder of a split's pictures, or that whose zip lies in the set's own folder."""
+    images = folder / layout.images.get(split, "")
+    packed = folder / images.name
+    return packed if not archives.is_folder(images) and archives.is_folder(packed) else images
 
 
 def known_layout(name: str) -> Layout:
@@ -191,9 +200,20 @@ def find_images(folder: Path, split: str, file_name: str, annotations: Path | No
             return place
     inside = [str(place.relative_to(folder)) for place in usual if place.is_relative_to(folder)]
     tried = ", ".join(dict.fromkeys(name for name in inside if name.islower() or name == "."))
+    zips = dict.fromkeys(str(archives.holder(p)) for p in usual if archives.holder(p) != p)
     raise MissingFileError(
-        f"no picture {file_name} in {folder} or its {tried}; complete it or set {split}_images=DIR"
+        f"no picture {file_name} in {folder} or its {tried}"
+        + f", nor in {', '.join(zips)}" * bool(zips)
+        + f"; complete it or set {split}_images=DIR"
     )
+
+
+def check_packed(contents: Mapping, images: Path) -> None:
+    """Refuses a zip in place of the pictures' folder that holds none of them."""
+    names = [name for e in contents["images"] if isinstance(name := e.get("file_name"), str)]
+    if names and not images.is_dir():
+        if not any(archives.is_file(images / name) for name in names):
+            archives.open_member(images / names[0])  # says what is there
 
 
 def yolo_hint(folder: Path) -> None:
@@ -252,10 +272,10 @@ def place_in(folder: Path, file_name: str) -> str | None:
     An absolute name counts where its file exists; else, as for a name with a drive, the longest
     end of it that the folder holds.
     """
-    if (folder / file_name).is_file():
+    if archives.is_file(folder / file_name):
         return file_name
     if not _foreign(file_name):
         return None
     parts = [part for part in re.split(r"[\\/]+", file_name) if part]
     ends = ("/".join(parts[start:]) for start in range(len(parts)))
-    return next((end for end in ends if (folder / end).is_file()), None)
+    return next((end for end in ends if archives.is_file(folder / end)), None)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets.cleaning import Finding
+from grouppose.archives import holder
 from grouppose.errors import InputError
 from grouppose.files import write_whole
 
@@ -48,9 +49,9 @@ def report_problems(
 
 
 def cache_file(annotations: Path, images: Path) -> Path:
-    """Another one as soon as the file or the folder of pictures changes."""
+    """Another one as soon as the file, or the folder or zip of pictures, changes."""
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    file, folder = annotations.stat(), images.stat()
+    file, folder = annotations.stat(), holder(images).stat()
     state = (VERSION, str(annotations.resolve()), file.st_size, file.st_mtime_ns)
     key = repr((*state, str(images.resolve()), folder.st_mtime_ns))
     name = hashlib.sha256(key.encode()).hexdigest()[:24]

@@ -15,6 +15,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torch.nn import functional
 
+from grouppose import archives
 from grouppose.errors import InputError, MissingFileError
 from grouppose.exif import as_stored, exif_case, orientation_of, upright
 
@@ -30,13 +31,13 @@ def read_picture(
     """Reads a picture as (3, h, w) uint8 RGB, turned as EXIF's orientation says.
 
     Args:
-        path: of the file.
+        path: of the file, which may lie in a zip (see `grouppose.archives`).
         stated_size: height, width according to the annotations. Where only the stored picture has
             that size, or only the turned one, labels are in its pixels, whatever `exif` says.
         exif: "turn" or "ignore" the orientation elsewhere.
     """
-    with naming(path), open_picture(path) as picture:
-        return _as_tensor(_rgb(_as_labelled(picture, path, stated_size, exif)))
+    with naming(path), open_picture(archives.read_member(path) or path) as picture:
+        return _as_tensor(_rgb(_as_labelled(picture, stated_size, exif)))
 
 
 @contextlib.contextmanager
@@ -44,16 +45,20 @@ def naming(path: str | Path) -> Iterator[None]:
     """Turns what goes wrong while a picture is read into an error that names it."""
     try:
         yield
+    except MissingFileError:  # which names the zip
+        raise
     except FileNotFoundError as error:
         raise MissingFileError(
             f"no picture {path}; check the path; where annotations list it, complete the folder or "
             "set --coco_path"
         ) from error
     except InputError as error:
-        raise error if str(path) in str(error) else InputError(f"{path} {error}") from error
+        named = str(path) in str(error)
+        raise error if named else InputError(f"{archives.described(path)} {error}") from error
     except _UNREADABLE as error:
         raise InputError(
-            f"{path} cannot be read as a picture ({error}); replace the file or leave it out"
+            f"{archives.described(path)} cannot be read as a picture ({error}); replace the file "
+            "or leave it out"
         ) from error
 
 
@@ -61,7 +66,7 @@ def open_picture(file: str | Path | BinaryIO, max_megapixels: float | None = Non
     """Opens a picture of any format that Pillow or, where it is installed, pillow-heif reads.
 
     Args:
-        file: path, or an open file.
+        file: path, also into a zip, or an open file.
         max_megapixels: larger pictures are refused before they are decoded; None: what the
             environment's GROUPPOSE_MAX_MEGAPIXELS says, else Pillow's limit.
 
@@ -106,6 +111,8 @@ def _too_large(found: str) -> str:
 
 
 def _opened(file: str | Path | BinaryIO) -> Image.Image:
+    if isinstance(file, str | Path):
+        file = archives.open_member(file) or file
     try:
         return Image.open(file)
     except UnidentifiedImageError:
@@ -133,13 +140,13 @@ def _is_heif(file: str | Path | BinaryIO) -> bool:
 
 
 def _as_labelled(
-    picture: Image.Image, path: str | Path, stated_size: tuple[int, int] | None, exif: str
+    picture: Image.Image, stated_size: tuple[int, int] | None, exif: str
 ) -> Image.Image:
     orientation, (height, width) = orientation_of(picture)
     case = exif_case(orientation, (height, width), stated_size)
     if case == "neither":
         raise InputError(
-            f"{path} is {width} x {height} pixels, its annotations are for "
+            f"is {width} x {height} pixels, its annotations are for "
             f"{stated_size[1]} x {stated_size[0]}; use the original picture or correct the "
             "annotations"
         )

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from grouppose.archives import described
 from grouppose.checkpoints import write_checkpoint
 from grouppose.errors import InputError, UserError
 from util import distributed
@@ -81,9 +82,10 @@ def require_pictures(dataset: Any, limit: int) -> None:
     """
     missing = dataset.missing()
     if len(missing) > limit or len(missing) == len(dataset):
+        names = [described(path) for _, path in missing[:SHOWN]]
         raise InputError(
             f"{len(missing)} of {len(dataset)} pictures to evaluate on have no file, "
-            f"max_unreadable is {limit}: {', '.join(str(path) for _, path in missing[:SHOWN])}"
+            f"max_unreadable is {limit}: {', '.join(names)}"
             f"{', ...' if len(missing) > SHOWN else ''}; complete the folder or set --coco_path"
         )
 

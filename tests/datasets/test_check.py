@@ -1,4 +1,7 @@
 import json
+import shutil
+import zipfile
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -252,3 +255,29 @@ def test_damaged_segmentations_of_crowds_are_listed(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "- 1 crowds and people without labels have a damaged 'segmentation'; " in printed
     assert "correct it, or leave it out for the box: 1\n" in printed
+
+
+def test_pictures_in_a_zip_are_looked_at_too(tmp_path, capsys):
+    file = write(tmp_path)
+    images = tmp_path / "images/train2017"
+    (images / "b.jpg").write_bytes((images / "b.jpg").read_bytes()[:-20])
+    for root in ((images, None), (images.parent, images.name)):
+        packed = shutil.make_archive(str(images), "zip", *root)
+        kept = images.rename(tmp_path / "kept")
+        assert main([str(tmp_path)]) == 0
+        assert main([str(tmp_path), "--pictures"]) == 1
+        assert "! 1 pictures cannot be read; replace the files or leave them out: 2" in (
+            capsys.readouterr().out
+        )
+        assert main(["--annotations", str(file), "--images", packed]) == 0
+        kept.rename(images)
+    with zipfile.ZipFile(packed, "w") as emptied:
+        emptied.write(images / "a.jpg", "a.jpg")
+    shutil.rmtree(images)
+    capsys.readouterr()
+    assert main([str(tmp_path)]) == 1
+    assert f"! 1 pictures have no file in {packed}; complete it" in capsys.readouterr().out
+    Path(packed).write_bytes(b"PK")
+    assert main([str(tmp_path)]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {packed} cannot be read as a zip (") and error.count("\n") == 1

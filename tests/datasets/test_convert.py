@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pytest
 from PIL import Image
@@ -161,3 +162,13 @@ def test_the_new_folder_must_be_new(tmp_path, capsys):
     source = write_yolo(tmp_path / "yolo")
     assert main([str(source), str(source)]) == 1
     assert "is there already; give OUT as a new folder" in capsys.readouterr().err
+
+
+def test_pictures_in_a_zip_are_copied(tmp_path):
+    folder = write_custom(tmp_path / "set", contents({1: (50, 60)}, [person(1, 1)]))
+    content = (folder / "images/001.png").read_bytes()
+    shutil.make_archive(str(folder / "images"), "zip", folder / "images")
+    shutil.rmtree(folder / "images")
+    assert main([str(folder), str(tmp_path / "yolo")]) == 0
+    assert (tmp_path / "yolo/images/train/001.png").read_bytes() == content
+    assert (tmp_path / "yolo/labels/train/001.txt").is_file()

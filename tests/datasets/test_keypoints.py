@@ -1,6 +1,8 @@
 import copy
 import pickle
 import re
+import shutil
+import zipfile
 
 import pytest
 import torch
@@ -216,3 +218,38 @@ def test_keypoints_without_sides_are_not_mirrored(tmp_path, caplog, wanted, skel
     else:
         opposite = f"set data_aug_flip={not mirrored} if that is wrong"
         assert len(said) == 1 and "no keypoint has a counterpart" in said[0] and opposite in said[0]
+
+
+def test_pictures_in_a_zip_give_the_samples_of_their_folder(folder):
+    dataset = build_dataset("train", settings(folder))
+    before = [dataset[i] for i in range(len(dataset))]
+    images = folder / "images"
+    shutil.make_archive(str(images / "train2017"), "zip", images / "train2017")
+    shutil.rmtree(images / "train2017")
+    dataset = build_dataset("train", settings(folder))
+    dataset[0]  # the zip is open before workers are forked
+    for workers in (0, 2):
+        loader = DataLoader(dataset, num_workers=workers, collate_fn=list, batch_size=1)
+        for _ in range(2):
+            assert all(same(a[0], b) for a, b in zip(loader, before, strict=True))
+    assert same(pickle.loads(pickle.dumps(dataset))[1], before[1])  # as for spawned ones
+
+
+def test_damaged_and_missing_members_of_a_zip_count_like_files(folder):
+    images = folder / "images/val2017"
+    data = (images / "009.png").read_bytes()
+    changed = data[:-30] + bytes([data[-30] ^ 1]) + data[-29:]
+    with zipfile.ZipFile(images.with_suffix(".zip"), "w") as file:
+        file.writestr("val2017/009.png", data)
+    whole = images.with_suffix(".zip").read_bytes()
+    images.with_suffix(".zip").write_bytes(whole.replace(data, changed))
+    shutil.rmtree(images)
+    dataset = build_dataset("val", settings(folder))
+    assert dataset.missing() == [(5, images / "005.png"), (2, images / "002.png")]
+    for index, why in (
+        (0, r"no 005.png in .*val2017.zip, which holds 1 files such as val2017/009"),
+        (1, r"val2017/009.png in .*images/val2017.zip is damaged .*\(CRC\)"),
+    ):
+        image, target = dataset[index]
+        ((_, text),) = target["unreadable"]
+        assert re.search(why, text) and not image.any()

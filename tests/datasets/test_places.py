@@ -1,6 +1,8 @@
 import json
+import shutil
 
 import pytest
+import torch
 from PIL import Image
 
 from datasets.build import build_dataset
@@ -147,3 +149,91 @@ def test_absolute_and_windows_file_names(tmp_path):
         data["images"][0]["file_name"] = name
         file.write_text(json.dumps(data))
         assert len(build_dataset("train", custom(tmp_path / "set"))[0][0].shape) == 3
+
+
+def packed(folder, inside=True, out=None):
+    """Makes a zip of a folder of pictures, with the folder's name in it or not, in its place."""
+    root = (folder.parent, folder.name) if inside else (folder, None)
+    file = shutil.make_archive(str(out or folder), "zip", *root)
+    shutil.rmtree(folder)
+    return file
+
+
+@pytest.mark.parametrize("inside", [True, False])
+@pytest.mark.parametrize("place", ["images/{}2017", "{}2017"])
+def test_pictures_of_coco_in_a_zip_each(tmp_path, place, inside):
+    coco(tmp_path)
+    before = {split: build_dataset(split, settings(tmp_path))[1] for split in ("train", "val")}
+    for split in before:
+        packed(tmp_path / f"images/{split}2017", inside, tmp_path / place.format(split))
+    if not place.startswith("images"):
+        (tmp_path / "images").rmdir()
+    for split, (image, target) in before.items():
+        dataset = build_dataset(split, settings(tmp_path))
+        assert dataset.missing() == [] and torch.equal(dataset[1][0], image)
+        assert torch.equal(dataset[1][1]["keypoints"], target["keypoints"])
+
+
+@pytest.mark.parametrize("inside", [True, False])
+@pytest.mark.parametrize("name", ["coco", "crowdpose", "humanart"])
+def test_pictures_of_all_splits_in_one_zip(tmp_path, name, inside):
+    count = 14 if name == "crowdpose" else 17
+    data = contents({1: (50, 60)}, [person(1, 1, count)], count)
+    folder = tmp_path / "HumanArt" if name == "humanart" else tmp_path
+    write_set(folder, data, layout="crowdpose" if name == "crowdpose" else "coco")
+    if name == "humanart":
+        data["images"][0]["file_name"] = "HumanArt/images/val2017/001.png"
+        (folder / "annotations/validation_humanart.json").write_text(json.dumps(data))
+    cfg = settings(tmp_path, dataset_file=name, num_body_points=count)
+    image = build_dataset("val", cfg)[0][0]
+    packed(folder / "images", inside)
+    assert torch.equal(build_dataset("val", cfg)[0][0], image)
+
+
+@pytest.mark.parametrize(
+    ("annotations", "images", "folder"),
+    [
+        ("train/_annotations.coco.json", "train/images", "train/images"),
+        ("annotations/person_keypoints_default.json", "images/default", "images"),
+        ("annotations/person_keypoints_default.json", "images/default", "images/default"),
+        ("annotations/a_train.json", "train", "train"),
+        ("a_train.json", "images/train", "images/train"),
+    ],
+)
+def test_pictures_of_custom_sets_in_a_zip(tmp_path, annotations, images, folder):
+    write_files(tmp_path, annotations, images)
+    image = build_dataset("train", custom(tmp_path)).view()[0][0]
+    packed(tmp_path / folder)
+    dataset = build_dataset("train", custom(tmp_path))
+    assert torch.equal(dataset.view()[0][0], image)
+
+
+def test_settings_may_name_a_zip(tmp_path):
+    write_files(tmp_path, "train.json", "pictures/a")
+    image = build_dataset("train", custom(tmp_path, train_images="pictures/a")).view()[0][0]
+    packed(tmp_path / "pictures/a", out=tmp_path / "mine")
+    for name in ("mine.zip/a", str(tmp_path / "mine.zip/a"), "mine/a"):
+        assert torch.equal(
+            build_dataset("train", custom(tmp_path, train_images=name)).view()[0][0], image
+        )
+    packed(tmp_path / "pictures", out=tmp_path / "empty")
+    with pytest.raises(MissingFileError, match="no 001.png in .*/empty.zip, which holds 0 files"):
+        build_dataset("train", custom(tmp_path, train_images="empty.zip"))
+
+
+def test_zips_without_the_pictures_are_refused_before_training(tmp_path):
+    coco(tmp_path)
+    (tmp_path / "images/a").mkdir()
+    (tmp_path / "images/train2017").rename(tmp_path / "images/a/b")
+    packed(tmp_path / "images/a", out=tmp_path / "images/train2017")
+    with pytest.raises(
+        MissingFileError, match="no 001.png in .*images/train2017.zip, which holds 3 files such as"
+    ):
+        build_dataset("train", settings(tmp_path))
+    (tmp_path / "images/train2017.zip").write_bytes(b"PK")
+    with pytest.raises(InputError, match="images/train2017.zip cannot be read as a zip"):
+        build_dataset("train", settings(tmp_path))
+    write_files(tmp_path / "own", "train.json", "images/a/b")
+    packed(tmp_path / "own/images")
+    with pytest.raises(MissingFileError, match="no picture 001.png in .*nor in .*own/images.zip; "):
+        build_dataset("train", custom(tmp_path / "own"))

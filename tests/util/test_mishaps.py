@@ -1,3 +1,5 @@
+import zipfile
+
 import pytest
 import torch
 
@@ -69,3 +71,13 @@ def test_unreadable_pictures_are_counted_once_and_limited(state, tmp_path):
     message = "3 training pictures cannot be read, max_unreadable is 2: ids 4, 5, 6; the last: no 6"
     with pytest.raises(InputError, match=message):
         mishaps.note_unreadable(state, step((6, "no 6.jpg")), tmp_path, limit=2)
+
+
+def test_pictures_that_a_zip_lacks_are_named_with_it(tmp_path):
+    with zipfile.ZipFile(tmp_path / "val2017.zip", "w") as file:
+        file.writestr("1.png", b"")
+    missing = [(2, tmp_path / "val2017/2.png")]
+    lacking = type("Lacking", (list,), {"missing": lambda self: missing})([1, 2, 3])
+    mishaps.require_pictures(lacking, limit=1)
+    with pytest.raises(InputError, match=r"1 of 3 pictures .* is 0: 2.png in .*/val2017.zip; comp"):
+        mishaps.require_pictures(lacking, limit=0)
