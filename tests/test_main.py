@@ -5,12 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import pytest
 import torch
 from addict import Dict
 
 import main
 from grouppose.checkpoints import published_names
+from tests.inference.conftest import write_video
 from tests.util.killing import MEASURED
 from tests.util.tiny import DEMO, ROOT, command, load, log_of, write_coco
 from util import config, engine, evaluation
@@ -153,6 +155,15 @@ def test_people_are_drawn_on_pictures_of_a_folder(trained, data, tmp_path):
     (tmp_path / "in" / "a.jpg").write_text("no picture")
     extra = ("--resume", resume, "--predict", str(tmp_path / "in"))
     assert main.main(command(data, tmp_path / "out", *extra)) == 1
+
+
+def test_a_drawn_video_has_the_rate_of_its_source(trained, data, tmp_path):
+    write_video(tmp_path / "a.mp4", count=3, rate=12.5)
+    extra = ("--resume", str(trained / "checkpoint.pth"), "--predict", str(tmp_path / "a.mp4"))
+    assert main.main(command(data, tmp_path / "out", *extra)) == 0
+    video = cv2.VideoCapture(str(tmp_path / "out" / "a.mp4"))
+    assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 3
+    assert video.get(cv2.CAP_PROP_FPS) == pytest.approx(12.5)
 
 
 def test_pictures_are_not_replaced_by_their_drawings(trained, data, tmp_path, capsys):

@@ -84,7 +84,7 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
     add("--weights", metavar="FILE", help=_WEIGHTS)
     add("--out", type=Path, default=Path("predictions"), metavar="DIR", help="what is drawn")
     add("--json", action="store_true", help="also write DIR/predictions.json in COCO's format")
-    add("--csv", action="store_true", help="also write DIR/predictions.csv, a line each person")
+    add("--csv", action="store_true", help="also write DIR/predictions.csv, a line a keypoint")
     add("--track", action="store_true", help="keep people's numbers through videos and pictures")
     add("--show", action="store_true", help="show pictures in a window; q ends")
     number = _numbers(parser)

@@ -19,7 +19,7 @@ from grouppose.version import __version__
 PICTURES = (".jpg", ".jpeg", ".png", ".webp")  # endings that drawn pictures keep
 JSON, CSV = "predictions.json", "predictions.csv"
 _CONTRIBUTOR = "grouppose predict"
-_CSV_BEGINS = b"path,frame,person,"
+_CSV_BEGINS = (b"path,frame,time,person,track,", b"path,frame,person,")  # now and earlier
 
 
 class Names:

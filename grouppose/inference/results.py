@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from grouppose.errors import InputError, nearest
+from grouppose.inference.table import table
 from grouppose.inference.visualize import draw_poses
 from grouppose.inference.window import show_picture
 from grouppose.skeleton import Skeleton
@@ -296,50 +297,32 @@ class Result:
         """`to_dict` as text."""
         return json.dumps(self.to_dict())
 
-    def _columns(self) -> list[str]:
-        """Of `to_csv` and `to_df`."""
-        box = ["x0", "y0", "x1", "y1"]
-        points = [f"{name}_{c}" for name in self.skeleton.names for c in ("x", "y", "confidence")]
-        tracked = [] if self.ids is None else ["id"]
-        person = ["path", "frame", "person", *tracked, "category_id", "category", "score"]
-        return [*person, *box, *points]
-
-    def _rows(self) -> list[list[Any]]:
-        """Their values, a row each person; None where a keypoint is missing."""
-        rows = []
-        for i, (found, name) in enumerate(zip(self.to_coco(), self.category_names, strict=True)):
-            tracked = [] if self.ids is None else [found["track_id"]]
-            x, y, w, h = found["bbox"]
-            person = [self.path, self.frame, i, *tracked, found["category_id"], name]
-            row = [*person, found["score"], x, y, round(x + w, 3), round(y + h, 3)]
-            values = iter(found["keypoints"])
-            triples = zip(values, values, values, found["keypoint_confidence"], strict=True)
-            for px, py, v, confidence in triples:
-                row += [px, py, confidence] if v else [None, None, confidence]
-            rows.append(row)
-        return rows
-
-    def to_csv(self, header: bool = True) -> str:
-        """The people as comma-separated values, a line each.
+    def to_csv(self, header: bool = True, each: str = "person") -> str:
+        """The people as comma-separated values.
 
         Args:
-            header: begin with a line of the columns' names: path, frame, person (from 0), id (of
-                people who are tracked), category_id, category, score, x0, y0, x1, y1 (box), and x,
-                y and confidence of each keypoint, empty where it is missing.
+            header: begin with a line of the columns' names.
+            each: what has a line. "person": path, frame, person (from 0), id (of people who are
+                tracked), category_id, category, score, x0, y0, x1, y1 (box), and x, y and
+                confidence of each keypoint, empty where it is missing. "keypoint": path, frame,
+                time (seconds; empty if it is no video), person, track (empty without a tracker),
+                category_id, category, score, x0, y0, x1, y1, name, x, y and confidence; a missing
+                keypoint has no line.
         """
+        columns, rows = table(self, each)
         text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerows([self._columns()] * header + self._rows())
+        csv.writer(text, lineterminator="\n").writerows([columns] * header + rows)
         return text.getvalue()
 
-    def to_df(self) -> Any:
+    def to_df(self, each: str = "person") -> Any:
         """The same as a `pandas.DataFrame`; needs that package."""
         try:
             import pandas
         except ModuleNotFoundError as error:
             raise InputError("to_df needs the package pandas; pip install pandas") from error
-        rows = [[math.nan if value is None else value for value in row] for row in self._rows()]
-        return pandas.DataFrame(rows, columns=self._columns())
+        columns, rows = table(self, each)
+        rows = [[math.nan if value is None else value for value in row] for row in rows]
+        return pandas.DataFrame(rows, columns=columns)
 
     def to_supervision(self) -> Any:
         """The people as `supervision.KeyPoints`; needs that package.

@@ -109,7 +109,7 @@ class Writer:
     Args:
         folder: that exists.
         with_json: also write predictions.json.
-        with_csv: also write predictions.csv, a line each person.
+        with_csv: also write predictions.csv, a line each person and keypoint.
         video: ending and codec of videos.
         names: of the files; None: they are chosen as sources come.
         endless: the source ends when the user stops the program.
@@ -162,7 +162,7 @@ class Writer:
         if self.with_json:
             self._annotations.add(result)
         if self._rows is not None:
-            self._rows.append(result.to_csv(header=not self._rows))
+            self._rows.append(result.to_csv(header=not self._rows, each="keypoint"))
         return drawn
 
     def _write(self, name: str, content: bytes) -> None:

@@ -47,10 +47,16 @@ def test_two_videos_of_one_name_give_two_whole_ones(run, tmp_path):
     assert [counted(tmp_path / "twice" / n)[0] for n in ("clip.mp4", "clip_2.mp4")] == [3, 3]
 
 
-def test_what_is_drawn_lasts_as_long_as_the_source(run, tmp_path):
-    write_video(tmp_path / "fast.mp4", count=6, rate=480)
-    assert predict(run, str(tmp_path / "fast.mp4"), tmp_path / "out", quiet=True) == 0
-    assert counted(tmp_path / "out" / "fast.mp4") == (6, pytest.approx(480))
+@pytest.mark.parametrize("rate", [480, 30000 / 1001, 7.5])
+def test_what_is_drawn_lasts_as_long_as_the_source(run, tmp_path, rate):
+    write_video(tmp_path / "a.mp4", count=6, rate=rate)
+    assert predict(run, str(tmp_path / "a.mp4"), tmp_path / "out", csv=True, quiet=True) == 0
+    assert counted(tmp_path / "out" / "a.mp4") == (6, pytest.approx(rate, abs=0.01))
+    lines = (tmp_path / "out" / "predictions.csv").read_text().splitlines()
+    columns = [line.split(",") for line in lines]
+    assert columns[0][1:3] == ["frame", "time"]
+    times = {int(row[1]): float(row[2]) for row in columns[1:]}
+    assert times == pytest.approx({i: i / rate for i in range(6)}, abs=1e-4)
 
 
 def test_sources_and_results_of_others_stay_as_they_are(run, tmp_path):
@@ -80,9 +86,11 @@ def test_a_run_into_its_own_results_replaces_them(run, tmp_path):
         assert names(out) == ["a.png", "predictions.csv", "predictions.json"]
     people = json.loads((out / "predictions.json").read_text())["annotations"]
     lines = (out / "predictions.csv").read_text().splitlines()
-    assert lines[0].startswith("path,frame,person,") and len(lines) == 1 + len(people) == 7
+    assert lines[0].startswith("path,frame,time,person,track,") and len(people) == 6
+    assert len(lines) == 1 + 6 * 17
     first = dict(zip(lines[0].split(","), lines[1].split(","), strict=True))
-    assert float(first["nose_x"]) == people[0]["keypoints"][0]
+    assert first["name"] == "nose" and first["time"] == first["track"] == ""
+    assert float(first["x"]) == people[0]["keypoints"][0]
 
 
 def test_pages_of_a_stack_do_not_take_the_name_of_a_file_beside_it(run, tmp_path):
