@@ -277,9 +277,10 @@ def file_names(contents: Mapping) -> np.ndarray:
 
 def _file_name(entry: Mapping) -> bytes:
     name = entry.get("file_name")
-    if not isinstance(name, str) or not name:
+    code = name.encode(errors="replace") if isinstance(name, str) else b""
+    if not code or "\0" in name or code.decode() != name:
         raise InputError(f"image {entry['id']} has file_name {name!r}; expected a file's name")
-    return name.encode()
+    return code
 
 
 def _stated_size(entry: Mapping) -> tuple[int, int]:

@@ -29,12 +29,12 @@ from datasets.naming import check_count, keypoint_order, names_in, reordered
 from datasets.places import (
     CUSTOM,
     UNSCORED,
-    any_picture,
     check_packed,
     find_images,
     known_layout,
     located,
     place_of,
+    some_pictures,
 )
 from datasets.recipes import augmentation_of, sizes_of
 from datasets.validation import report_problems
@@ -100,7 +100,7 @@ def build_dataset(split: str, cfg: Mapping, like: Poses | None = None) -> Keypoi
     contents, poses, data = labels_of(contents, cfg, place.protocol, like, unlabelled)
     images = place.images
     if custom and not cfg[f"{source}_images"] and contents["images"]:
-        images = find_images(folder, source, any_picture(contents), place.annotations)
+        images = find_images(folder, source, some_pictures(contents), place.annotations)
     contents = _located(contents, images, place.annotations, findings)
     data = replace(data, file_names=file_names(contents))
     if place.listed:

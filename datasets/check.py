@@ -24,11 +24,11 @@ from datasets.custom import Poses
 from datasets.examination import examine, refusal, skeleton_facts
 from datasets.places import (
     LAYOUTS,
-    any_picture,
     find_annotations,
     find_images,
     images_of,
     located,
+    some_pictures,
 )
 from datasets.sigmas import estimate_sigmas
 from grouppose.commands import Parser, exit_status
@@ -95,7 +95,7 @@ def _custom_files(folder: Path) -> dict[str, tuple[Path, Path]]:
             continue
         contents = read_annotations(file)
         try:
-            place = find_images(folder, split, any_picture(contents), file)
+            place = find_images(folder, split, some_pictures(contents), file)
         except MissingFileError:
             place = folder / "images"  # that the pictures are missing is said there
         if (file, place) not in found.values():

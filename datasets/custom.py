@@ -10,9 +10,9 @@ from datasets.cleaning import is_number
 from datasets.naming import (
     check_classes,
     class_ids,
+    difference,
     inverse,
     keypoint_order,
-    lacking,
     names_in,
 )
 from grouppose.errors import InputError
@@ -108,21 +108,21 @@ def poses_of(contents: Mapping, cfg: Mapping, like: Poses | None = None) -> Pose
             + _unknown(names_in(contents, num_keypoints), cfg.skeleton)
         )
     order = keypoint_order(contents, skeleton, like.training_names if like else (), chosen)
-    categories, file_ids = _classes(contents, found, cfg)
+    categories, file_ids = _classes(contents, found, cfg, like)
     num_classes = len(categories) + 1 if categories else cfg.num_classes or 2
     names = names_in(contents, num_keypoints)
     return Poses(skeleton, categories, num_classes, source, order, tuple(file_ids), names)
 
 
 def _unknown(names: Sequence[str], skeleton: object) -> str:
-    """The end of a message: a keypoint of the file that a checkpoint's skeleton lacks."""
+    """The end of a message: a keypoint that only the file or only a checkpoint's skeleton has."""
     if not names or not isinstance(skeleton, Mapping):
         return ""
-    return f" (the model lacks {lacking(names, skeleton['names'])!r})"
+    return f" ({difference(names, skeleton['names'])})"
 
 
 def _classes(
-    contents: Mapping, found: Sequence[Mapping], cfg: Mapping
+    contents: Mapping, found: Sequence[Mapping], cfg: Mapping, like: Poses | None
 ) -> tuple[list[list], list[int]]:
     """[id, name] of the model's classes, and the file's ids of them."""
     categories = [list(entry) for entry in cfg.categories]
@@ -137,7 +137,7 @@ def _classes(
     if not categories:
         return [], []
     ids = class_ids(found or contents["categories"], categories)
-    check_classes(contents, ids, categories)
+    check_classes(contents, ids, categories, stored=bool(cfg.categories) and like is None)
     return categories, ids
 
 

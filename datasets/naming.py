@@ -61,10 +61,19 @@ def check_count(contents: Mapping, names: Sequence[str]) -> None:
     listed = [keypoints for keypoints in listed if keypoints]
     if listed and all(len(keypoints) != len(names) for keypoints in listed):
         raise InputError(
-            f"the annotations have {len(listed[0])} keypoints, the model {len(names)}: of them, "
-            f"only the annotations have {lacking(list(map(str, listed[0])), names)!r}; give files "
-            "of the model's keypoints"
+            f"the annotations have {len(listed[0])} keypoints, the model {len(names)}: "
+            f"{difference(list(map(str, listed[0])), names)}; give files of the model's keypoints"
         )
+
+
+def difference(names: Sequence[str], known: Sequence[str]) -> str:
+    """What a file's keypoints have that a model's lack, or the other way round, in words."""
+    spelt, own = comparable(known), comparable(names)
+    more = [name for name, text in zip(names, own, strict=True) if text not in spelt]
+    fewer = [name for name, text in zip(known, spelt, strict=True) if text not in own]
+    if more or not fewer:
+        return f"the model lacks {lacking(names, known)!r}"
+    return f"the annotations lack {fewer[0]!r}"
 
 
 def lacking(names: Sequence[str], known: Sequence[str]) -> str:
@@ -114,8 +123,18 @@ def _spelt(name: object) -> str:
     return str(name).strip().casefold()
 
 
-def check_classes(contents: Mapping, ids: Sequence[int], classes: Sequence[Sequence]) -> None:
-    """Refuses an annotation with keypoints of a class that the model lacks."""
+def check_classes(
+    contents: Mapping, ids: Sequence[int], classes: Sequence[Sequence], stored: bool = False
+) -> None:
+    """Refuses an annotation with keypoints of a class that the model lacks.
+
+    Args:
+        contents: of the file.
+        ids: in it, of the model's classes.
+        classes: [id, name] of the model's.
+        stored: a checkpoint or a setting says which these are, not a training file.
+    """
+    end = "; set categories=[] to take the file's for them in the order of their ids" * stored
     names = {entry["id"]: entry.get("name", "") for entry in contents["categories"]}
     for entry in contents["annotations"]:
         category = entry.get("category_id")
@@ -125,4 +144,5 @@ def check_classes(contents: Mapping, ids: Sequence[int], classes: Sequence[Seque
                 f"{', '.join(f'{own} ({name!r})' for own, name in classes)}"
                 + (f": the model has no {names[category]!r}" if names.get(category) else "")
                 + "; leave such annotations out, or name their class as the model's is named"
+                + end
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from grouppose import archives
 from grouppose.errors import InputError, MissingFileError, nearest
 
 logger = logging.getLogger("grouppose.train.data")
+TRIED = 20  # pictures by which the folder of all of them is found
 UNSCORED = "none"  # the protocol of a set whose labels its makers keep
 
 
@@ -178,13 +179,15 @@ def _of_folder(folder: Path) -> list[Path]:
     return exact or sorted([*folder.glob("*.json"), *folder.glob("annotations/*.json")])
 
 
-def find_images(folder: Path, split: str, file_name: str, annotations: Path | None = None) -> Path:
-    """The folder of a custom split's pictures: the first usual one that holds this picture.
+def find_images(
+    folder: Path, split: str, file_names: Sequence[str], annotations: Path | None = None
+) -> Path:
+    """The folder of a custom split's pictures: the first usual one that holds one of these.
 
     Args:
         folder: of the set.
         split: "train" or "val".
-        file_name: of a picture, as the annotations have it.
+        file_names: of pictures, as the annotations have them; some may have no file.
         annotations: their file; pictures may lie beside it.
     """
     words = [spelt for word in _WORDS[split] for spelt in (word, word.capitalize())]
@@ -193,16 +196,18 @@ def find_images(folder: Path, split: str, file_name: str, annotations: Path | No
     beside = annotations.parent if annotations else folder
     near = [beside, beside / "images", beside.parent / "images", beside.parent / "images/default"]
     usual = near + usual if beside not in (folder, folder / "annotations") else usual + near
-    if Path(file_name).is_absolute() and Path(file_name).is_file():
-        return next((place for place in usual if place.is_dir()), folder)
-    for place in usual:
-        if place_in(place, file_name):
-            return place
+    for file_name in file_names:
+        if Path(file_name).is_absolute() and archives.is_file(Path(file_name)):
+            return next((place for place in usual if place.is_dir()), folder)
+        for place in usual:
+            if place_in(place, file_name):
+                return place
     inside = [str(place.relative_to(folder)) for place in usual if place.is_relative_to(folder)]
     tried = ", ".join(dict.fromkeys(name for name in inside if name.islower() or name == "."))
+    name = file_names[0][:100] if file_names else ""
     zips = dict.fromkeys(str(archives.holder(p)) for p in usual if archives.holder(p) != p)
     raise MissingFileError(
-        f"no picture {file_name} in {folder} or its {tried}"
+        f"no picture {name} in {folder} or its {tried}"
         + f", nor in {', '.join(zips)}" * bool(zips)
         + f"; complete it or set {split}_images=DIR"
     )
@@ -231,10 +236,10 @@ def yolo_files(folder: Path) -> list[Path]:
     return [f for f in files if "kpt_shape" in f.read_text(encoding="utf-8", errors="replace")]
 
 
-def any_picture(contents: Mapping) -> str:
-    """A file name by which the folder of the pictures is found; one below it if there is any."""
+def some_pictures(contents: Mapping) -> list[str]:
+    """File names by which the folder of the pictures is found, those below it before others."""
     names = [str(entry.get("file_name")) for entry in contents["images"]]
-    return next((name for name in names if not _foreign(name)), names[0] if names else "")
+    return sorted(names, key=_foreign)[:TRIED]
 
 
 def located(contents: Mapping, images: Path) -> tuple[Mapping, list[Finding]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -47,6 +48,20 @@ def partial_name(path: Path, kind: str = "part") -> Path:
     """A name beside `path`, with its ending, that no other process takes; it may be long itself."""
     start = path.name.encode(errors="ignore")[:150].decode(errors="ignore")
     return path.with_name(f".{start}.{os.getpid()}.{kind}{path.suffix}")
+
+
+def being_written(path: Path) -> bool:
+    """Whether the process that a name of `partial_name` belongs to is alive on this machine."""
+    number = re.search(r"\.(\d+)\.part[^/]*$", path.name)
+    if number is None or int(number[1]) == os.getpid():
+        return False
+    try:
+        os.kill(int(number[1]), 0)
+    except PermissionError:  # somebody else's
+        return True
+    except (OSError, OverflowError):
+        return False
+    return True
 
 
 @contextlib.contextmanager

@@ -199,8 +199,12 @@ def side_spelt_out(name: str) -> str:
 
 
 def comparable(names: Sequence[str]) -> list[str]:
-    """Names as they are compared, however a tool spells them."""
-    return [side_spelt_out(name).removeprefix("top_") for name in names]  # CrowdPose says "head"
+    """Names as they are compared, however a tool spells them and wherever it puts the side."""
+    spelt = []
+    for name in names:
+        words = side_spelt_out(name.strip()).removeprefix("top_").split("_")  # CrowdPose: "head"
+        spelt.append("_".join(sorted(words, key=lambda word: word not in ("left", "right"))))
+    return spelt
 
 
 def places_of(wanted: Sequence[str], listed: Sequence[str]) -> tuple[int, ...] | None:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from grouppose.checkpoints import read_checkpoint, write_checkpoint
 from grouppose.errors import InputError
-from grouppose.files import flush_folder
+from grouppose.files import being_written, flush_folder, partial_name, write_whole
 from util.log import LOG, epochs_in, logger
 
 NEWEST = "checkpoint.pth"
@@ -81,8 +81,8 @@ class CheckpointWriter:
         whole = self.folder / _NEXT
         write_checkpoint(whole, content)
         try:
-            for name in names:
-                _also(whole, self.folder / name)
+            for name in names:  # copies: a link would be damaged with what it points to
+                write_whole(self.folder / name, lambda part: shutil.copyfile(whole, part))
             for age in range(0 if again else self.keep - 1, 0, -1):
                 if (self.folder / name_of(age - 1)).exists():
                     _also(self.folder / name_of(age - 1), self.folder / name_of(age))
@@ -95,8 +95,8 @@ class CheckpointWriter:
 
 
 def _also(file: Path, name: Path) -> None:
-    """Gives a file that is never changed a second name; copies it where that cannot be done."""
-    partial = name.with_name(f".{name.name}.{os.getpid()}.part")
+    """Gives a file that is about to lose its name another; copies it where that cannot be done."""
+    partial = partial_name(name)
     try:
         os.link(file, partial)
     except OSError:
@@ -166,6 +166,8 @@ def _kept(folder: Path) -> list[Path]:
 
 
 def remove_partial(folder: Path) -> None:
-    """Removes what a killed run had begun to write."""
-    for path in (*folder.glob(".*.part*"), folder / _NEXT):
-        path.unlink(missing_ok=True)
+    """Removes what a killed run had begun to write, but nothing that a process is writing now."""
+    for path in folder.glob(".*.part*"):
+        if not being_written(path):
+            path.unlink(missing_ok=True)
+    (folder / _NEXT).unlink(missing_ok=True)

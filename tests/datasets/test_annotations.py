@@ -155,6 +155,8 @@ def test_instance_file_without_keypoints_is_refused():
     ("change", "message"),
     [
         ({"file_name": None}, "file_name None"),
+        ({"file_name": "\ud800.png"}, "file_name .*ud800"),
+        ({"file_name": "a.png\0"}, "file_name .*x00"),
         ({"height": -3}, "height -3"),
         ({"width": 2.5}, "2.5"),
     ],

@@ -160,6 +160,7 @@ def test_files_are_found_by_their_names(tmp_path):
     write_custom(tmp_path, data, "train.json", "images/train")
     with pytest.raises(MissingFileError, match="mouse-train2.json, annotations/train.json; expe"):
         build_dataset("train", custom(tmp_path))
-    (tmp_path / "images/train/001.png").unlink()
+    for file in (tmp_path / "images/train").iterdir():
+        file.unlink()
     with pytest.raises(MissingFileError, match=r"no picture 001.png in .* set train_images=DIR"):
         build_dataset("train", custom(tmp_path, train_annotations="annotations/train.json"))

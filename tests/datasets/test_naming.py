@@ -63,8 +63,34 @@ def test_a_keypoint_that_the_model_lacks(tmp_path, names):
 def test_a_keypoint_more_than_the_model_has(tmp_path):
     write(tmp_path, "val.json", [*NAMES, "fin"])
     stored = {"skeleton": Skeleton.from_names(NAMES).to_dict(), "num_body_points": 3}
-    with pytest.raises(InputError, match="4 keypoints, num_body_points is 3.*lacks 'fin'"):
+    with pytest.raises(InputError, match="4 keypoints, num_body_points is 3.*model lacks 'fin'"):
         build_dataset("val", custom(tmp_path, **stored))
+
+
+@pytest.mark.parametrize("dataset_file", ["custom", "coco"])
+def test_a_keypoint_less_than_the_model_has(tmp_path, dataset_file):
+    write(tmp_path, "val.json", NAMES[:2])
+    stored = {"skeleton": Skeleton.from_names(NAMES).to_dict(), "num_body_points": 3}
+    place = {"val_annotations": "annotations/val.json", "val_images": "images"}
+    cfg = custom(tmp_path, dataset_file=dataset_file, **stored, **place, num_classes=2)
+    with pytest.raises(InputError, match="the annotations have 2 .* lack 'tail'"):
+        build_dataset("val", cfg)
+
+
+def test_names_are_the_same_however_they_are_spelt(tmp_path):
+    write(tmp_path, "train.json")
+    write(tmp_path, "val.json", ["EAR.R", " Tail ", "ear-left"])
+    sets, _ = build_sets(("train", "val"), custom(tmp_path))
+    assert sets["val"].poses.order == (2, 0, 1)
+
+
+def test_a_class_that_a_checkpoint_lacks_tells_the_way_out(tmp_path):
+    write(tmp_path, "val.json", classes=((7, "dog"),))
+    stored = {"categories": [[7, "cat"]], "num_body_points": 3, "num_classes": 2}
+    with pytest.raises(InputError, match=r"has no 'dog'; .*; set categories=\[\] to take"):
+        build_dataset("val", custom(tmp_path, **stored))
+    cfg = custom(tmp_path, **stored | {"categories": []})
+    assert build_dataset("val", cfg).poses.categories == [[7, "dog"]]
 
 
 def test_published_weights_have_the_published_order(tmp_path):

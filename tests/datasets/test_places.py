@@ -115,7 +115,7 @@ def test_layouts_of_roboflow_and_cvat(tmp_path, train, val):
     for split, (_, images) in (("train", train), ("val", val)):
         dataset = build_dataset(split, custom(tmp_path))
         assert dataset[0][1]["labels"].tolist() == [1]
-        assert find_images(tmp_path, split, "001.png", find_annotations(tmp_path, split)) == (
+        assert find_images(tmp_path, split, ["001.png"], find_annotations(tmp_path, split)) == (
             tmp_path / images
         )
 
@@ -237,3 +237,11 @@ def test_zips_without_the_pictures_are_refused_before_training(tmp_path):
     packed(tmp_path / "own/images")
     with pytest.raises(MissingFileError, match="no picture 001.png in .*nor in .*own/images.zip; "):
         build_dataset("train", custom(tmp_path / "own"))
+
+
+def test_the_folder_is_found_although_the_first_picture_is_missing(tmp_path):
+    write_files(tmp_path, "train.json", "images")
+    data = json.loads((tmp_path / "train.json").read_text())
+    gone = [{"id": i, "file_name": name} for i, name in ((8, "gone.png"), (9, "a" * 5000))]
+    (tmp_path / "train.json").write_text(json.dumps({**data, "images": [*gone, *data["images"]]}))
+    assert len(build_dataset("train", custom(tmp_path))) == 1

@@ -1,5 +1,7 @@
 import json
 import os
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -56,6 +58,17 @@ def test_names_are_copies_where_a_file_cannot_have_two(tmp_path, monkeypatch):
     writer.wait()
     assert value_in(tmp_path / "best.pth") == value_in(tmp_path / "checkpoint.pth") == 2.0
     assert value_in(tmp_path / "checkpoint_previous1.pth") == 1.0
+
+
+def test_what_is_kept_outlives_damage_to_the_newest(tmp_path):
+    writer = CheckpointWriter(tmp_path, keep=2)
+    writer.write(content(3), ["checkpoint0003.pth", "checkpoint_best_regular.pth"])
+    writer.write(content(4))
+    writer.wait()
+    for age in range(2):
+        (tmp_path / name_of(age)).write_bytes(b"the disk's fault")  # in its place
+    assert value_in(tmp_path / "checkpoint0003.pth") == 3.0
+    assert value_in(tmp_path / "checkpoint_best_regular.pth") == 3.0
 
 
 def test_training_goes_on_while_a_checkpoint_is_written(tmp_path, monkeypatch):
@@ -168,3 +181,14 @@ def test_what_a_killed_run_began_is_removed(three):
     assert len(list(three.iterdir())) == 3 + 1 + 3
     remove_partial(three)
     assert len(list(three.iterdir())) == 3 + 1
+
+
+def test_what_another_process_writes_is_left_alone(tmp_path):
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        file = tmp_path / f".results.json.{other.pid}.part.json"
+        file.write_text("half")
+        remove_partial(tmp_path)
+        assert file.exists()
+        other.communicate(b"\n")
+    remove_partial(tmp_path)
+    assert not file.exists()
