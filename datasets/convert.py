@@ -31,7 +31,7 @@ from grouppose import archives
 from grouppose.commands import Parser, exit_status
 from grouppose.errors import InputError, MissingFileError
 from grouppose.exif import exif_case, orientation_of
-from grouppose.files import write_whole
+from grouppose.files import check_way, write_whole
 from grouppose.pictures import naming, open_picture
 from grouppose.skeleton import Skeleton
 
@@ -214,6 +214,7 @@ def _inside(entry: Mapping) -> str:
 
 def write_set(out: Path, texts: Texts, links: Links) -> None:
     """Writes a set into a folder that is not there yet, or empty."""
+    check_way(out, "OUT")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} is there already; give OUT as a new folder")
     for name, path in links.items():

@@ -7,6 +7,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+_NO_MEMORY = ("can't allocate memory", "not enough memory")  # on CPU a RuntimeError
+
 
 class UserError(Exception):
     """What every command ends with in one line (`grouppose.commands.exit_status`).
@@ -37,6 +39,15 @@ class SettingTypeError(UserError, TypeError):
 
 class MissingFileError(UserError, FileNotFoundError):
     """A file or folder that is not there."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether it says that memory ran out, of the processor's or of a GPU."""
+    import torch  # which has raised it; this file alone needs nothing
+
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
+        text in str(error) for text in _NO_MEMORY
+    )
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

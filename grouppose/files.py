@@ -73,8 +73,10 @@ def folder_for_results(folder: Path, flag: str) -> Iterator[Path]:
         flag: that gave it, for the error.
 
     Raises:
-        InputError: it cannot be made, not be written into, or its disk is full.
+        InputError: it cannot be made, not be written into, or its disk is full; it goes through
+            `x/..` without a folder x.
     """
+    check_way(folder, flag)
     made = [place for place in (folder, *folder.parents) if not os.path.lexists(place)]
     try:
         _try_folder(folder, flag)
@@ -83,6 +85,14 @@ def folder_for_results(folder: Path, flag: str) -> Iterator[Path]:
         for place in made:
             with contextlib.suppress(OSError, ValueError):  # not empty; no name
                 place.rmdir()
+
+
+def check_way(folder: Path, flag: str) -> None:
+    """Refuses `x/..` without a folder x: making it would make another place of the whole."""
+    for i, part in enumerate(folder.parts):
+        before = Path(*folder.parts[:i])
+        if part == ".." and not os.path.isdir(before):
+            raise InputError(f"{flag} {folder}: there is no folder {before}; change {flag}")
 
 
 def _try_folder(folder: Path, flag: str) -> None:

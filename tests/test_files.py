@@ -82,6 +82,21 @@ def test_folders_that_cannot_be_are_refused(tmp_path, path):
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
+def test_a_folder_is_not_reached_through_one_that_is_missing(tmp_path):
+    """`x/../photos` would become photos as soon as x is made."""
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "file").touch()
+    for way in ("x/../photos", "photos/../x/../photos", "x/../new", "file/../photos"):
+        with pytest.raises(
+            InputError, match=r"--out .*there is no folder .*(x|file); change --out"
+        ):
+            with folder_for_results(tmp_path / way, "--out"):
+                raise AssertionError
+    with folder_for_results(tmp_path / "photos" / ".." / "new", "--out") as folder:
+        assert folder.is_dir()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "photos"]
+
+
 @pytest.mark.parametrize(("number", "reason"), [(30, "Read-only"), (28, "No space left")])
 def test_folders_that_nothing_can_be_written_into_are_refused(
     tmp_path, monkeypatch, number, reason

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from datasets.recipes import recipe_of
-from grouppose.errors import InputError
+from grouppose.errors import InputError, is_out_of_memory
 from grouppose.models import targets_of
 from util import distributed, norms
 from util.log import highest_memory, logger
@@ -20,13 +20,6 @@ AUTO = "auto"
 SPARED = 0.9  # share of a GPU's memory that a step may fill
 SMALLER = "smaller data_aug_scales and data_aug_max_size (affine_size with that recipe)"
 CROWD = 30  # people on each of the pictures that sizes are tried with
-_NO_MEMORY = ("can't allocate memory", "not enough memory")  # on CPU a RuntimeError
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
-        text in str(error) for text in _NO_MEMORY
-    )
 
 
 @contextmanager

@@ -61,6 +61,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """
     path = local(path)
     if not path.is_file():
+        if path.is_dir():
+            raise InputError(f"{path} is a folder, expected a checkpoint; name a file in it")
         raise MissingFileError(f"no file {path}, expected a checkpoint; check the path")
     if path.suffix == ".safetensors":
         return _read_safetensors(path)

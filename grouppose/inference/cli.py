@@ -22,6 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from grouppose.inference.launch import launch
 
         return exit_status(lambda: launch(arguments[0], arguments[1:]))
+    if arguments[:1] == ["help"]:
+        arguments = [*arguments[1:2], "--help"]
     given = _parser().parse_args(arguments)
     return exit_status(lambda: given.run(given))
 
@@ -82,7 +84,7 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
     sources = "picture, video, folder, pattern, address (http, rtsp) or a camera's number"
     add("source", nargs="+", help=sources)
     add("--weights", metavar="FILE", help=_WEIGHTS)
-    add("--out", type=Path, default=Path("predictions"), metavar="DIR", help="what is drawn")
+    add("--out", type=_folder, default=Path("predictions"), metavar="DIR", help="what is drawn")
     add("--json", action="store_true", help="also write DIR/predictions.json in COCO's format")
     add("--csv", action="store_true", help="also write DIR/predictions.csv, a line a keypoint")
     add("--track", action="store_true", help="keep people's numbers through videos and pictures")
@@ -101,6 +103,12 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
     add("--dtype", choices=DTYPES, default="float32", help="float32, bfloat16 or float16")
     add("--quiet", action="store_true", help="no progress, no line a picture and no summary")
+
+
+def _folder(text: str) -> Path:
+    if not text:  # as of a shell's variable that nobody set
+        raise argparse.ArgumentTypeError("it is empty, expected a folder; . is this one")
+    return Path(text)
 
 
 def _numbers(parser: argparse.ArgumentParser) -> Callable[..., object]:

@@ -15,9 +15,9 @@ RANGES: dict[str, tuple[float, float]] = {
     "suppress": (0, 1),
     "max_people": (1, math.inf),
     "batch_size": (1, math.inf),
-    "size": (1, math.inf),
-    "longest": (1, math.inf),
-    "scales": (1, math.inf),
+    "size": (1, 1e5),
+    "longest": (1, 1e5),
+    "scales": (1, 1e5),
     "max_megapixels": (1e-6, math.inf),
 }
 DTYPES = ("float32", "bfloat16", "float16")
@@ -41,8 +41,8 @@ def check(name: str, value: Any, shown: str = "") -> None:
     except (TypeError, ValueError, OverflowError):
         fits = False
     if not fits or isinstance(value, bool):
-        limit = f"from {least:g} to {most:g}" if math.isfinite(most) else f"at least {least:g}"
-        limit = "above 0" if name == "max_megapixels" else limit
+        limit = f"from {least:g} to {most:.0f}" if math.isfinite(most) else f"at least {least:g}"
+        limit = "a number above 0" if name == "max_megapixels" else limit
         whole = ", a whole number" if name in _WHOLE else ""
         number = isinstance(value, int | float) and not isinstance(value, bool)
         found = f"{value:g}" if number else repr(value)

@@ -98,7 +98,8 @@ def predict_into(job: Job, make: Callable[[], Predictor]) -> int:
     _report(predictor.failed, [] if job.quiet else others)
     if not job.quiet:
         views = f", {predictor.views} views of each" if predictor.views > 1 else ""
-        tqdm.write(f"{lines.people} people in {lines.pictures} pictures{views}; see {job.folder}")
+        pictures = "1 picture" if lines.pictures == 1 else f"{lines.pictures} pictures"
+        tqdm.write(f"{_people(lines.people)} in {pictures}{views}; see {job.folder}")
     return 1 if predictor.failed else 0
 
 

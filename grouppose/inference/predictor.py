@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from grouppose.errors import InputError
+from grouppose.errors import InputError, is_out_of_memory
 from grouppose.inference import options
 from grouppose.inference.find import Finder
 from grouppose.inference.reading import Frame
@@ -211,8 +211,17 @@ class Predictor:
     def _compute(self, batch: Sequence[Frame]) -> list[People]:
         """The people of pictures of one size."""
         views = self.finder.decode.views(*batch[0].image.shape[-2:])
-        inputs = batch_views([look(frame.image, views) for frame in batch])
-        return self.finder.people(inputs, [views] * len(batch))
+        try:
+            inputs = batch_views([look(frame.image, views) for frame in batch])
+            return self.finder.people(inputs, [views] * len(batch))
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            height, width = max(view.size for view in views)
+            raise InputError(
+                f"out of memory with {len(batch)} pictures at {width} x {height} pixels; what "
+                "helps: a smaller size, longest or batch_size"
+            ) from error
 
     def _result(self, frame: Frame, people: People, speed: Speed) -> Result:
         """Those who are good enough, in pixels of the file's picture."""

@@ -32,10 +32,10 @@ VIDEOS = (
     ".m2ts", ".3gp", ".3g2", ".flv", ".ogv", ".mxf", ".vob", ".asf", ".divx", ".mjpeg", ".mjpg",
     ".h264", ".hevc", ".y4m",
 )  # fmt: skip
-# Pillow does not read these by itself; a folder names those that nothing reads.
+# Pillow does not know these endings by itself; a folder names those that nothing reads.
 _FURTHER = (
     ".heic", ".heif", ".hif", ".jxl", ".svg", ".exr", ".hdr", ".pam", ".dng", ".cr2", ".cr3",
-    ".nef", ".arw", ".raf", ".orf", ".rw2",
+    ".nef", ".arw", ".raf", ".orf", ".rw2", ".mpo",
 )  # fmt: skip
 _NO_PICTURES = ("BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF")  # that Pillow opens by itself
 _ANIMATED = ("AVIF", "FLI", "GIF", "PNG", "WEBP")
@@ -232,9 +232,12 @@ def from_video(place: str | int, name: str, failed: Failed | None = None) -> Ite
     video = _capture(place)
     try:
         if not video.isOpened():
-            raise InputError(
-                f"{name} cannot be opened as a video; it may be none, cut off, or in use elsewhere"
+            advice = (
+                "it may be none, or be cut off; convert it"
+                if place == name
+                else ("is it connected, and in use by no other program? The first is camera 0")
             )
+            raise InputError(f"{name} cannot be opened as a video; {advice}")
         rate = video.get(cv2.CAP_PROP_FPS)
         if not 0 < rate < _NONSENSE:
             rate = _USUAL

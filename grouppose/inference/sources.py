@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,8 @@ from grouppose.inference.reading import (
     picture_endings,
 )
 from grouppose.pictures import as_rgb
+
+_MOST_CAMERAS = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -59,21 +61,20 @@ def frames(source: Any, reading: Reading | None = None) -> Iterator[Frame]:
     Args:
         source: path of a picture, a video or a folder of both, a pattern with `*`, an address of
             http(s) or rtsp, the number of a camera, a PIL picture, an array (H, W, 3) or (H, W),
-            uint8, or a tensor (3, H, W) or (B, 3, H, W), uint8 or float in [0, 1]; or a list of
-            these.
+            uint8, or a tensor (3, H, W) or (B, 3, H, W), uint8 or float in [0, 1]; or a list or an
+            iterator of these.
         reading: how.
     """
     reading = reading or Reading()
     if isinstance(source, list | tuple):
         items = _ordered(source) if reading.in_order else source
         yield from _each(items, reading, alone=len(source) == 1)
+    elif isinstance(source, Iterator):
+        yield from _each(source, reading)
     elif isinstance(source, str | Path):
         yield from _from_path(str(source), reading)
-    elif isinstance(source, bool):
-        raise InputError(f"the source is {source}, expected a picture, a path or a camera's number")
-    elif isinstance(source, int):
-        name = f"camera {source}"
-        yield from _named(from_video(source, name, reading.failed), name)
+    elif isinstance(source, int | np.integer):
+        yield from _from_camera(source, reading)
     elif isinstance(source, Tensor):
         for i, image in enumerate(source if source.ndim == 4 else [source]):
             yield Frame(_from_tensor(image), "tensor", i)
@@ -105,7 +106,7 @@ def listed(source: Any) -> tuple[list[str], list[str]]:
     if files is None:
         if not os.path.exists(source):
             kind = "video" if Path(source).suffix.lower() in VIDEOS else "picture"
-            raise MissingFileError(f"no {kind} {source}; check the path")
+            raise MissingFileError(f"no {kind} {source or repr(source)}; check the path")
         return [str(source)], []
     parts = [listed(name) for name in files if name not in rest and os.path.isdir(name)]
     flat = [name for name in files if not os.path.isdir(name)]
@@ -119,7 +120,7 @@ def camera_or_path(text: str) -> int | str:
     return text
 
 
-def _each(items: Sequence[Any], reading: Reading, alone: bool = False) -> Iterator[Frame]:
+def _each(items: Iterable[Any], reading: Reading, alone: bool = False) -> Iterator[Frame]:
     """Pictures of several sources; one that is `alone` in its list is like one given without."""
     for i, item in enumerate(items):
         is_path = isinstance(item, str | Path)
@@ -165,6 +166,15 @@ def _tolerant(pictures: Iterator[Frame], name: str, failed: Failed | None) -> It
 def _named(pictures: Iterator[Frame], sequence: str) -> Iterator[Frame]:
     for frame in pictures:
         yield replace(frame, sequence=sequence)
+
+
+def _from_camera(number: int, reading: Reading) -> Iterator[Frame]:
+    if isinstance(number, bool):
+        raise InputError(f"the source is {number}, expected a picture, a path or a camera's number")
+    name = f"camera {number}"
+    if not 0 <= number <= _MOST_CAMERAS:  # OpenCV crashes
+        raise InputError(f"there is no {name}; the first is 0")
+    yield from _named(from_video(int(number), name, reading.failed), name)
 
 
 def _from_path(path: str, reading: Reading) -> Iterator[Frame]:

@@ -162,6 +162,9 @@ def test_the_new_folder_must_be_new(tmp_path, capsys):
     source = write_yolo(tmp_path / "yolo")
     assert main([str(source), str(source)]) == 1
     assert "is there already; give OUT as a new folder" in capsys.readouterr().err
+    assert main([str(source), str(tmp_path / "x" / ".." / "yolo")]) == 1
+    assert "/x; change OUT" in capsys.readouterr().err
+    assert not (source / "annotations").exists()
 
 
 def test_pictures_in_a_zip_are_copied(tmp_path):

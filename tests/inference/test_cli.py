@@ -111,13 +111,13 @@ def test_the_version_is_told(capsys):
     [
         (["--threshold", "3"], "argument --threshold: it is 3, must be from 0 to 1"),
         (["--threshold", "nan"], "argument --threshold: it is nan"),
-        (["--size", "0"], "argument --size: it is 0, must be at least 1"),
+        (["--size", "0"], "argument --size: it is 0, must be from 1 to 100000"),
         (["--scales", "480", "-1"], "argument --scales: it is -1"),
         (["--suppress", "5"], "argument --suppress: it is 5"),
         (["--max-people", "0"], "argument --max-people: it is 0"),
         (["--longest", "x"], "argument --longest: it is 'x'"),
         (["--batch-size", "1.5"], "argument --batch-size: it is '1.5'"),
-        (["--max-megapixels", "-1"], "argument --max-megapixels: it is -1, must be above 0"),
+        (["--max-megapixels", "-1"], "argument --max-megapixels: it is -1, must be a number"),
         (["--dtype", "int8"], "argument --dtype: invalid choice: 'int8'"),
         (["--device", "mps"], "no device 'mps' here; expected auto, cpu or cuda"),
     ],
@@ -154,3 +154,16 @@ def test_files_to_write_are_looked_at_before_the_work(weights, tmp_path, capsys)
     ):
         assert main(arguments) == 1
         assert message in capsys.readouterr().err
+
+
+def test_help_is_a_command_too(capsys):
+    for asked, said in ((["help"], "usage: grouppose [-h]"), (["help", "info"], "grouppose info")):
+        with pytest.raises(SystemExit) as ended:
+            main(asked)
+        assert ended.value.code == 0 and said in capsys.readouterr().out
+
+
+def test_an_empty_folder_name_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        main(["predict", "0", "--out", ""])
+    assert "error: argument --out: it is empty, expected a folder" in capsys.readouterr().err

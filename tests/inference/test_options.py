@@ -15,12 +15,13 @@ from grouppose.inference.options import argument, check, check_all
         ("threshold", math.nan, "threshold is nan"),
         ("threshold", "0.5", "threshold is '0.5'"),
         ("suppress", 5, "suppress is 5, must be from 0 to 1"),
-        ("size", 0, "size is 0, must be at least 1, a whole number"),
+        ("size", 0, "size is 0, must be from 1 to 100000, a whole number"),
+        ("scales", 10**9, r"scales is 1e\+09, must be from 1 to 100000"),
         ("size", 64.5, "size is '?64.5"),
         ("longest", -3, "longest is -3"),
         ("max_people", math.inf, "max_people is '?inf"),
         ("batch_size", True, "batch_size is True"),
-        ("max_megapixels", 0, "max_megapixels is 0, must be above 0"),
+        ("max_megapixels", 0, "max_megapixels is 0, must be a number above 0"),
     ],
 )
 def test_values_out_of_range_are_named(name, value, message):

@@ -222,6 +222,17 @@ def test_wrong_settings_are_named(weights, changes, message):
         predictor(weights, **changes)
 
 
+def test_too_little_memory_is_one_line(weights, monkeypatch):
+    predictor = grouppose.Predictor(weights, size=64)
+
+    def fail(*_):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9")
+
+    monkeypatch.setattr(predictor.finder.model, "forward", fail)
+    with pytest.raises(InputError, match="out of memory with 2 pictures at 106 x 64.*batch_size"):
+        list(predictor([noise(), noise(seed=1)]))
+
+
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -73,13 +74,13 @@ def test_files_of_a_source_are_known_before_any_is_read(walk):
 
 def test_every_ending_that_the_libraries_know_is_looked_at(tmp_path):
     picture = Image.new("RGB", (64, 48))
-    for name in ("a.jfif", "b.jp2", "c.avif", "d.qoi", "e.tga", "F.JPE", "g.apng"):
-        picture.save(tmp_path / name, format={"g.apng": "PNG"}.get(name))
+    for name in ("a.jfif", "b.jp2", "c.avif", "d.qoi", "e.tga", "F.JPE", "g.apng", "j.mpo"):
+        picture.save(tmp_path / name, format={"g.apng": "PNG", "j.mpo": "JPEG"}.get(name))
     (tmp_path / "h.heic").write_text("no picture")
     (tmp_path / "i.cr2").write_text("no picture")
     failed = []
     assert names(tmp_path, failed=lambda name, error: failed.append(name)) == [
-        "F.JPE", "a.jfif", "b.jp2", "c.avif", "d.qoi", "e.tga", "g.apng",
+        "F.JPE", "a.jfif", "b.jp2", "c.avif", "d.qoi", "e.tga", "g.apng", "j.mpo",
     ]  # fmt: skip
     assert [name.rpartition("/")[2] for name in failed] == ["h.heic", "i.cr2"]
 
@@ -93,3 +94,21 @@ def test_digits_are_a_camera_where_nothing_has_that_name(tmp_path, monkeypatch):
         assert camera_or_path(text) == text
     with pytest.raises(MissingFileError, match="no picture ²; check the path"):
         list(frames("²"))
+    for number in (-1, -5, 10**20):  # with which OpenCV crashes
+        with pytest.raises(InputError, match=f"there is no camera {number}; the first is 0"):
+            list(frames(number))
+
+
+def test_an_iterator_is_read_as_it_goes():
+    taken = []
+
+    def pictures():
+        for i in range(3):
+            taken.append(i)
+            yield noise(seed=i)
+
+    read = frames(pictures())
+    for i in range(3):
+        assert np.array_equal(next(read).image.permute(1, 2, 0), noise(seed=i))
+        assert taken == list(range(i + 1))
+    assert next(read, None) is None
