@@ -173,7 +173,7 @@ def to_results(
         keypoints = found["keypoints"].detach().cpu().double()
         visible = torch.ones_like(keypoints[..., :1])
         if "confidence" in found:
-            visible = (found["confidence"].detach().cpu() > 0).double()[..., None]
+            visible = (found["confidence"].detach().cpu() != 0).double()[..., None]
         keypoints = torch.cat([keypoints.where(visible > 0, 0), visible], -1)
         if order:
             keypoints = keypoints[:, list(order)]

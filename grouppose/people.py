@@ -5,9 +5,11 @@ People are a dict of tensors, best first, on the CPU or on any one device:
     scores      (n,) of each person
     labels      (n,) int64; 1, 2, ... stand for a class, 0 for nobody
     keypoints   (n, K, 2) x, y in pixels of the picture
-    confidence  (n, K) of each keypoint; 0: it is missing, and its place means nothing
+    confidence  (n, K) of each keypoint; 0: it is missing, and its place means nothing; what maps
+                of keypoints say may be below 0, where they deny what was regressed
 
-Other columns go along with their person.
+Other columns go along with their person. Where a family's decode has `stages`, "regression", say,
+the columns regression_keypoints, _confidence and _scores are the same people before the last steps.
 """
 
 from __future__ import annotations
@@ -35,6 +37,11 @@ def nobody(num_keypoints: int) -> People:
 def chosen(people: People, rows: Tensor | slice) -> People:
     """Those of the rows: a mask, indices in their order, or a slice."""
     return {name: column[rows] for name, column in people.items()}
+
+
+def at_stage(people: People, stage: str) -> People:
+    """The people as they were before the last steps."""
+    return {name: people.get(f"{stage}_{name}", column) for name, column in people.items()}
 
 
 def somebody(people: People) -> People:
@@ -104,18 +111,18 @@ def merge(views: Sequence[People], sigmas: Tensor, least_similarity: float = 0.5
 
 def _missing_at_zero(people: People) -> People:
     """Missing keypoints may be no numbers, which would spread."""
-    found = people["confidence"] > 0
+    found = people["confidence"] != 0
     return {**people, "keypoints": people["keypoints"].where(found[..., None], 0)}
 
 
 def _point_weights(people: People) -> Tensor:
     """(n, K) what a keypoint counts for in an average; 0 where it is missing."""
-    return people["scores"][:, None] * (people["confidence"] > 0)
+    return people["scores"][:, None] * (people["confidence"] != 0)
 
 
 def similarity(a: People, b: People, sigmas: Tensor) -> Tensor:
     """OKS (n, m) of everybody of `a` with everybody of `b`, over the keypoints that both have."""
-    found = (people["confidence"] > 0 for people in (a, b))
+    found = (people["confidence"] != 0 for people in (a, b))
     return pose_similarity(a["keypoints"], b["keypoints"], sigmas, *found)
 
 

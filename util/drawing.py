@@ -59,7 +59,7 @@ def drawn_samples(dataset: KeypointDataset, people: Sequence[People]) -> list[Sa
                 (found["keypoints"] * scale).numpy(),
                 found["scores"].numpy(),
                 truth.numpy(),
-                (found["confidence"] > 0).numpy(),
+                (found["confidence"] != 0).numpy(),
             )
         )
     return samples

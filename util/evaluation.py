@@ -22,8 +22,8 @@ from datasets.mistakes import format_errors, keypoint_errors, save_errors
 from datasets.places import UNSCORED
 from grouppose.errors import InputError
 from grouppose.inference.find import Finder
-from grouppose.inference.rescore import Rescorer
-from grouppose.people import People, chosen, nobody
+from grouppose.inference.rescore import read_rescorer
+from grouppose.people import People, at_stage, chosen, nobody
 from util import distributed, mishaps, stopping
 from util.drawing import drawn_samples, save_prediction_grid
 from util.loading import from_workers
@@ -49,7 +49,7 @@ def evaluate(run: Run, model: nn.Module) -> tuple[dict[str, float], list[dict], 
         each picture.
     """
     rescore, skeleton = run.settings["rescore"], run.val_set.skeleton
-    rescorer = Rescorer.load(rescore, skeleton) if rescore else None
+    rescorer = read_rescorer(rescore, skeleton) if rescore else None
     finder = Finder(model, run.decode, run.device, run.precision, rescorer)
     found = find_people(run, finder, run.val_batches)
     if not distributed.is_main():
@@ -64,6 +64,7 @@ def evaluate_only(run: Run) -> None:
     stats, results, people = evaluate(run, run.model)
     if distributed.is_main():
         report(run, stats, results, people)
+        _report_stages(run, people)
 
 
 def find_people(run: Run, finder: Finder, batches: DataLoader) -> Found:
@@ -97,7 +98,8 @@ def find_people(run: Run, finder: Finder, batches: DataLoader) -> Found:
             most = max(most, len(batch.inputs))
             progress.step(len(batch.image_ids) * ranks)
     rows = [row for rows in distributed.from_all(unreadable) for row in rows]
-    image_ids, people = _gather(image_ids, people, pictures)
+    stages = getattr(finder.decode, "stages", ())
+    image_ids, people = _gather(image_ids, people, pictures, stages)
     if most > 1:
         seconds = time.monotonic() - began
         logger.info(f"test time: {most} views of each picture, {seconds:.1f} s")
@@ -106,8 +108,14 @@ def find_people(run: Run, finder: Finder, batches: DataLoader) -> Found:
     return image_ids, people
 
 
-def _gather(image_ids: list[int], people: list[People], pictures: KeypointDataset) -> Found:
+def _gather(
+    image_ids: list[int], people: list[People], pictures: KeypointDataset, stages: Sequence[str]
+) -> Found:
     """Puts the shares of all ranks together, as arrays, in the order of the data set."""
+    empty = nobody(pictures.skeleton.num_keypoints)
+    for stage in stages:
+        own = ("keypoints", "confidence", "scores")
+        empty |= {f"{stage}_{name}": empty[name] for name in own}
     ids = distributed.gather_rows(torch.tensor(image_ids, dtype=torch.int64)).tolist()
     counts = torch.tensor([len(p["scores"]) for p in people], dtype=torch.int64)
     counts = distributed.gather_rows(counts).tolist()
@@ -115,7 +123,7 @@ def _gather(image_ids: list[int], people: list[People], pictures: KeypointDatase
         name: distributed.gather_rows(torch.cat([nothing, *(p[name] for p in people)])).split(
             counts
         )
-        for name, nothing in nobody(pictures.skeleton.num_keypoints).items()
+        for name, nothing in empty.items()
     }
     order = _positions(ids, pictures.image_ids)
     everybody = [{name: column[i] for name, column in columns.items()} for i in order]
@@ -175,6 +183,21 @@ def report(run: Run, stats: Mapping[str, float], results: list[dict], people: li
         samples = drawn_samples(dataset, people[:pictures])
         path, threshold = folder / "predictions.png", run.decode.threshold
         save_prediction_grid(path, samples, dataset.skeleton, columns=4, threshold=threshold)
+
+
+def _report_stages(run: Run, people: list[People]) -> None:
+    """Tables of the same people before the last steps of decoding."""
+    dataset, rescore = run.val_set, run.settings["rescore"]
+    if dataset.protocol == UNSCORED:
+        return
+    for stage in getattr(run.decode, "stages", ()):
+        found = [at_stage(of_picture, stage) for of_picture in people]
+        if rescore:
+            rescorer = read_rescorer(rescore, dataset.skeleton)
+            found = [rescorer.rescored(of_picture) for of_picture in found]
+        stats, _ = score(dataset, (dataset.image_ids.tolist(), found), run.args.evaluator)
+        stats.pop("swap_rate")
+        sys.stdout.write(f"{stage}\n{format_stats(stats)}\n")
 
 
 def _write_intervals(

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from grouppose.inference.rescore import Rescorer
+from grouppose.inference.rescore import LinkRescorer, Rescorer
 from grouppose.people import People, chosen
 from grouppose.views import View
 
@@ -30,7 +30,7 @@ class Finder:
     decode: Any
     device: torch.device
     precision: torch.dtype | None = None
-    rescorer: Rescorer | None = None
+    rescorer: Rescorer | LinkRescorer | None = None
 
     @torch.inference_mode()
     def people(

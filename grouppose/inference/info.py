@@ -14,6 +14,7 @@ from grouppose.backbones import find_backbone
 from grouppose.checkpoints import read_checkpoint
 from grouppose.errors import InputError, MissingFileError
 from grouppose.hub import local
+from grouppose.inference import links
 from grouppose.skeleton import skeleton_of
 
 _BEGINNINGS = (b"PK", b"\x80")  # PyTorch's files: zip, pickle
@@ -100,9 +101,11 @@ def _progress(content: Mapping[str, Any]) -> list[str]:
 
 
 def _network(content: Mapping[str, Any]) -> list[str]:
-    if content["settings"].get("kind") == "rescore":
+    published = links.published_skeleton(content["model"])
+    if content["settings"].get("kind") == "rescore" or published is not None:
         skeleton = content["settings"].get("skeleton") or {}
         names = skeleton.get("names", []) if isinstance(skeleton, Mapping) else []
+        names = names or (published.names if published else [])
         return [
             f"a rescoring network for people of {len(names)} keypoints: {', '.join(names)}",
             "use it with rescore=FILE beside a model of the same keypoints",

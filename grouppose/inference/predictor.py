@@ -14,7 +14,7 @@ from grouppose.errors import InputError, is_out_of_memory
 from grouppose.inference import options
 from grouppose.inference.find import Finder
 from grouppose.inference.reading import Frame
-from grouppose.inference.rescore import Rescorer
+from grouppose.inference.rescore import read_rescorer
 from grouppose.inference.results import PERSON, Keypoints, Result
 from grouppose.inference.sources import Reading, frames
 from grouppose.inference.tracking import Tracker
@@ -112,7 +112,7 @@ class Predictor:
         self.tracker, self.bgr, self.max_megapixels = tracker, bgr, max_megapixels
         self.reset()
         self.failed: list[tuple[str, str]] = []
-        rescorer = None if rescore is None else Rescorer.load(rescore, self.skeleton)
+        rescorer = None if rescore is None else read_rescorer(rescore, self.skeleton)
         asked = {"flip_test": flip_test, "test_scales": list(scales) or None}
         if size is not None:
             asked["eval_size"] = resized(settings["eval_size"], size)

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from grouppose.checkpoints import read_checkpoint, write_checkpoint
 from grouppose.errors import InputError
+from grouppose.inference import links
+from grouppose.inference.links import LinkRescorer
 from grouppose.keypoints import pose_area
 from grouppose.people import People, chosen, similarity, somebody
 from grouppose.skeleton import Skeleton, skeleton_of
@@ -51,7 +53,7 @@ class Rescorer(nn.Module):
             people: scores (n,), keypoints (n, K, 2) in pixels, confidence (n, K).
         """
         keypoints, confidence = people["keypoints"], people["confidence"]
-        count, found = len(keypoints), confidence > 0
+        count, found = len(keypoints), confidence != 0
         scale = pose_area(keypoints, found).sqrt().clamp(min=1)
         number = found.sum(1).clamp(min=1)[:, None]
         centre = keypoints.where(found[..., None], 0).sum(1) / number
@@ -106,6 +108,14 @@ class Rescorer(nn.Module):
         network = cls(skeleton)
         network.load_state_dict(content["model"])
         return network.eval()
+
+
+def read_rescorer(path: str | Path, skeleton: Skeleton) -> Rescorer | LinkRescorer:
+    """Reads a rescoring network of either kind, which must be for this skeleton."""
+    content = read_checkpoint(path)
+    if links.recognises(content["model"]):
+        return LinkRescorer.read(content, path, skeleton)
+    return Rescorer.load(path, skeleton)
 
 
 def fit(

@@ -31,7 +31,7 @@ class Keypoints:
 
     Attributes:
         xy: (n, K, 2) x, y in pixels, pixel centres at whole numbers.
-        confidence: (n, K) in [0, 1]; 0: that keypoint was not found, and its place means nothing.
+        confidence: (n, K) up to 1; 0: that keypoint was not found, and its place means nothing.
             See `grouppose.keypoints.agreement` for what it means of Group Pose.
         size: height and width of the picture.
     """
@@ -43,7 +43,7 @@ class Keypoints:
     @property
     def found(self) -> np.ndarray:
         """(n, K) bool: the keypoints that are there."""
-        return self.confidence > 0
+        return self.confidence != 0
 
     @property
     def xyn(self) -> np.ndarray:
