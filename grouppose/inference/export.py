@@ -23,7 +23,6 @@ from grouppose.pictures import read_picture, resize_picture, resized_size
 
 PIXELS, SCORES = 0.05, 1e-4  # differences from the model that a file may have
 FORMATS = {"onnx": ".onnx", "torch-export": ".pt2"}
-COLUMNS = ("scores", "labels", "keypoints")  # of people, that a file gives
 _NEEDED = ("onnx", "onnxscript", "onnxruntime")
 
 People = dict[str, Tensor]
@@ -66,23 +65,31 @@ def export_model(
     size = tuple(size or predictor.finder.decode.views(3, 4)[0].size)
     model = predictor.model
     own = part_of(model, weights)
+    if hasattr(own, "fitting_size"):
+        size = own.fitting_size(size)
     free = own.free_axes(model, dynamic)
     batches = _batches(pictures, size, free)
     say("running the model")
     expected = [own.everybody(model, images) for images in batches]
     say("tracing it")
-    program = _trace(own.Exportable(model, attention, max_people), size, free)
+    exportable = own.Exportable(model, attention, max_people)
+    program = _trace(exportable, size, free)
     report = ""
 
     def write(temporary: Path) -> None:
         nonlocal report
         say(f"writing {path}")
-        _save(program, form, temporary)
+        _save(program, form, temporary, exportable.outputs)
         say("running the file")
         run = _runner(form, temporary)
-        report = _compare([run(images) for images in batches], expected, batches)
+        found = [run(images) for images in batches]
+        if hasattr(own, "people"):
+            found = [own.people(model, maps) for maps in found]
+        report = _compare(found, expected, batches)
 
     write_whole(path, write)
+    if hasattr(own, "beside"):
+        report += f"; {own.beside(model, path)} makes people of its maps"
     return report
 
 
@@ -150,12 +157,14 @@ def _trace(
         return torch.export.export(model.eval(), (images,), dynamic_shapes={"images": free})
 
 
-def _save(program: torch.export.ExportedProgram, form: str, path: Path) -> None:
+def _save(
+    program: torch.export.ExportedProgram, form: str, path: Path, outputs: Sequence[str]
+) -> None:
     if form == "torch-export":
         torch.export.save(program, path)
         return
     written = torch.onnx.export(
-        program, input_names=["images"], output_names=list(COLUMNS), dynamo=True, verbose=False
+        program, input_names=["images"], output_names=list(outputs), dynamo=True, verbose=False
     )
     written.save(path, external_data=False)
 
@@ -187,19 +196,25 @@ def _compare(
     rows = []
     for people, (everybody, margins) in zip(found, expected, strict=True):
         for b, margin in enumerate(margins.tolist()):
-            pair = ({k: v[b] for k, v in columns.items()} for columns in (people, everybody))
-            rows.append((*people_differ(*pair), margin))
+            pair = [{k: v[b] for k, v in columns.items()} for columns in (people, everybody)]
+            all_found = isinstance(everybody["scores"], list)  # how many that are differs
+            counts = {len(columns["scores"]) for columns in pair}
+            missed = all_found and len(counts) > 1
+            differ = (torch.inf, torch.inf) if missed else people_differ(*pair)
+            rows.append((*differ, margin))
     differences = torch.tensor(rows)
     pixels, scores, margin = differences.unbind(1)
     undecided = ~((pixels <= PIXELS) & (scores <= SCORES)) & (margin < SCORES)
     decided = differences[~undecided]
     sizes = sorted({tuple(images.shape[2:]) for images in batches})
     sizes = ", ".join(f"{height} x {width}" for height, width in sizes)
-    line = f"{len(decided)} pictures ({sizes}), {found[0]['scores'].shape[1]} people each"
+    counts = sorted({len(scores) for columns in found for scores in columns["scores"]})
+    people = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else counts[0]
+    line = f"{len(decided)} pictures ({sizes}), {people} people each"
     if undecided.any():
         line += (
             f"; {undecided.sum()} more left out, as rounding decides which position of them "
-            "becomes the last query"
+            "becomes the last that counts"
         )
     if not len(decided):
         raise UserError(f"nothing to compare with, the file is not kept: {line}; give --pictures")
@@ -224,6 +239,8 @@ def people_differ(found: People, expected: People) -> tuple[float, float]:
         found: scores (n,), labels (n,), keypoints (n, K, 2), best first.
         expected: the same of m >= n.
     """
+    if not len(found["scores"]):
+        return 0.0, 0.0
     apart = found["keypoints"][:, None] - expected["keypoints"]
     pixels = torch.linalg.vector_norm(apart, dim=-1).amax(-1)  # (n, m)
     pixels = pixels.masked_fill(found["labels"][:, None] != expected["labels"], torch.inf)

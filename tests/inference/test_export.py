@@ -101,7 +101,9 @@ def test_a_file_that_differs_is_an_error_and_not_kept(weights, tmp_path, monkeyp
         return lambda images: {k: v + (k == "keypoints") for k, v in right(images).items()}
 
     monkeypatch.setattr(export, "_trace", lambda *rest: "a program")
-    monkeypatch.setattr(export, "_save", lambda program, form, path: path.write_text(program))
+    monkeypatch.setattr(
+        export, "_save", lambda program, form, path, outputs: path.write_text(program)
+    )
     monkeypatch.setattr(export, "_runner", wrong)
     arguments = ["--out", str(tmp_path / "m.onnx"), "--size", "64", "64", "--quiet"]
     assert main(["export", "--weights", str(weights), *arguments]) == 1

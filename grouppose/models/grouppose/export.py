@@ -25,6 +25,8 @@ class Exportable(nn.Module):
         max_people: the best so many of a picture are given.
     """
 
+    outputs = ("scores", "labels", "keypoints")  # of people, that a file gives
+
     def __init__(self, model: nn.Module, attention: str, max_people: int) -> None:
         super().__init__()
         # plain memory order: torch.export.save warns of every weight in another one
@@ -45,7 +47,7 @@ class Exportable(nn.Module):
             in pixels of `images`.
         """
         people = best_people(self.model(images), _sizes(images), self.max_people)
-        return {name: people[name] for name in ("scores", "labels", "keypoints")}
+        return {name: people[name] for name in self.outputs}
 
 
 def _sizes(images: Tensor) -> Tensor:
