@@ -7,6 +7,7 @@ https://arxiv.org/abs/2104.02300). Sampling is torchvision's deformable convolut
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -47,7 +48,12 @@ class DeformableConvolution(nn.Module):
     Args:
         channels: in and out.
         dilation: of the regular taps; offsets are not multiplied by it.
+
+    Attributes:
+        standard: whether operators that any runtime has are used, though they are slower.
     """
+
+    standard = False
 
     def __init__(self, channels: int, dilation: int = 1) -> None:
         super().__init__()
@@ -59,7 +65,8 @@ class DeformableConvolution(nn.Module):
     def forward(self, x: Tensor, offsets: Tensor) -> Tensor:
         """x (B, C, h, w), offsets (B, 18, h, w) of `tap_offsets` -> (B, C, h, w)."""
         kind = torch.promote_types(x.dtype, torch.float32)
-        convolve = _on_cpu if x.device.type == "cpu" else _by_torchvision
+        on_cpu = x.device.type == "cpu"
+        convolve = _by_gathers if self.standard else _on_cpu if on_cpu else _by_torchvision
         with torch.autocast(x.device.type, enabled=False):
             y = convolve(x.to(kind), offsets.to(kind), self.weight.to(kind), self.dilation)
         return y.to(x.dtype)
@@ -73,10 +80,32 @@ def _by_torchvision(x: Tensor, offsets: Tensor, weight: Tensor, dilation: int) -
 
 def _on_cpu(x: Tensor, offsets: Tensor, weight: Tensor, dilation: int) -> Tensor:
     """The same from weighted sums of whole rows of channels, several times faster there."""
+
+    def samples(places: Tensor, shares: Tensor, rows: Tensor) -> Tensor:
+        return F.embedding_bag(places, rows, per_sample_weights=shares, mode="sum")
+
+    return _by_rows(samples, x, offsets, weight, dilation)
+
+
+def _by_gathers(x: Tensor, offsets: Tensor, weight: Tensor, dilation: int) -> Tensor:
+    """The same for exported files."""
+
+    def samples(places: Tensor, shares: Tensor, rows: Tensor) -> Tensor:
+        return sum(rows[places[:, i]] * shares[:, i, None] for i in range(4))
+
+    return _by_rows(samples, x, offsets, weight, dilation)
+
+
+def _by_rows(sample: Callable, x: Tensor, offsets: Tensor, weight: Tensor, dilation: int) -> Tensor:
+    """Deformable convolution by a function that samples rows of channels.
+
+    Args:
+        sample: places and shares (n, 4) of `_neighbours`, rows (m, C) -> (n, C).
+    """
     batch, channels, height, width = x.shape
     places, shares = _neighbours(offsets, dilation)
     rows = x.permute(0, 2, 3, 1).contiguous().view(-1, channels)
-    samples = F.embedding_bag(places, rows, per_sample_weights=shares, mode="sum")
+    samples = sample(places, shares, rows)
     taps = weight.permute(2, 3, 1, 0).reshape(9 * channels, -1)
     y = samples.view(-1, 9 * channels) @ taps
     return y.view(batch, height, width, -1).permute(0, 3, 1, 2).contiguous()

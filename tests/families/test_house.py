@@ -9,7 +9,14 @@ from grouppose.models import known_settings
 from tests.families.contract import FAMILIES, ROOT
 
 # what the house asks of every family, as far as it has it
-ASKED = {"backbone", "pretrained_backbone", "use_checkpoint", "test_longest", "everybody"}
+ASKED = {
+    "backbone",
+    "pretrained_backbone",
+    "use_checkpoint",
+    "max_people",
+    "test_longest",
+    "everybody",
+}
 # the package offered it before there were other families
 KEPT = ("postprocess", "postprocess.postprocess")
 PACKAGE = "grouppose"  # the name of the first family, too

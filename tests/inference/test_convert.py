@@ -52,7 +52,7 @@ def test_weights_of_no_family_keep_their_names(tmp_path):
     torch.save({"state_dict": {"module.layer3.0.conv1.weight": torch.ones(2)}}, source)
     convert(source, tmp_path / "b.safetensors")
     assert list(read_checkpoint(tmp_path / "b.safetensors")["model"]) == ["layer3.0.conv1.weight"]
-    with pytest.raises(InputError, match=r"backbone.pth is of no model .* one of grouppose"):
+    with pytest.raises(InputError, match=r"backbone.pth is of no model .* one of .*grouppose"):
         convert(source, tmp_path / "b.pth", to="published")
     assert not (tmp_path / "b.pth").exists()
 

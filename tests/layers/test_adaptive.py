@@ -87,15 +87,14 @@ def test_gradients_in_float64():
 
 
 @pytest.mark.parametrize("dilation", [1, 3])
-def test_the_way_of_cpus_agrees_with_torchvision_also_in_its_gradients(dilation):
+@pytest.mark.parametrize("way", [adaptive._on_cpu, adaptive._by_gathers])
+def test_other_ways_agree_with_torchvision_also_in_their_gradients(way, dilation):
     torch.manual_seed(5)
     x = torch.randn(2, 6, 9, 7, dtype=torch.float64, requires_grad=True)
     offsets = (4 * torch.randn(2, 18, 9, 7, dtype=torch.float64)).requires_grad_()
     weight = torch.randn(6, 6, 3, 3, dtype=torch.float64, requires_grad=True)
     inputs = (x, offsets, weight)
-    found, expected = (
-        convolve(*inputs, dilation) for convolve in (adaptive._on_cpu, adaptive._by_torchvision)
-    )
+    found, expected = (convolve(*inputs, dilation) for convolve in (way, adaptive._by_torchvision))
     torch.testing.assert_close(found, expected)
     gradients = (torch.autograd.grad(y.square().sum(), inputs) for y in (found, expected))
     for mine, theirs in zip(*gradients, strict=True):
