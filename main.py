@@ -47,6 +47,7 @@ def build_run(args: argparse.Namespace, settings: Dict, device: torch.device) ->
     import torch
 
     from datasets.build import build_sets, collate
+    from datasets.settings import start_of
     from datasets.viewed import ViewedPictures, collate_views
     from grouppose.models import build
     from util import config, distributed, loading, memory, mishaps
@@ -55,7 +56,8 @@ def build_run(args: argparse.Namespace, settings: Dict, device: torch.device) ->
 
     workers = loading.default_workers() if args.num_workers is None else args.num_workers
     splits = ("val",) if args.eval else ("train", "val")
-    sets, settings = distributed.main_first(lambda: build_sets(splits, settings))
+    start = {} if args.resume or len(splits) == 1 else start_of(args.pretrain_model_path)
+    sets, settings = distributed.main_first(lambda: build_sets(splits, settings, start))
     distributed.main_first(lambda: mishaps.require_pictures(sets["val"], settings.max_unreadable))
 
     def train_loader() -> DataLoader:

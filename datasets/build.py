@@ -25,7 +25,7 @@ from datasets.ignored import ignored_regions, nothing_to_learn
 from datasets.keypoints import KeypointDataset
 from datasets.labelled import AREAS, Labelled
 from datasets.lists import listed_rows, read_list
-from datasets.naming import check_count, keypoint_order, names_in, reordered
+from datasets.naming import check_count, in_order, keypoint_order, names_in, reordered
 from datasets.places import (
     CUSTOM,
     UNSCORED,
@@ -42,17 +42,21 @@ from grouppose.batch import batch_images
 from grouppose.errors import InputError, MissingFileError, nearest
 from grouppose.exif import EXIF
 from grouppose.models import targets_of
-from grouppose.skeleton import CROWDPOSE, skeleton_of
+from grouppose.skeleton import CROWDPOSE, places_of, skeleton_of
 
 logger = logging.getLogger("grouppose.train.data")
 
 
-def build_sets(splits: Sequence[str], cfg: Dict) -> tuple[dict[str, KeypointDataset], Dict]:
+def build_sets(
+    splits: Sequence[str], cfg: Dict, start: Mapping | None = None
+) -> tuple[dict[str, KeypointDataset], Dict]:
     """The sets that the settings name, and the settings completed by what the data say.
 
     Args:
         splits: "train" before "val", which is read with the classes of the former.
         cfg: as for `build_dataset`.
+        start: settings of the network whose weights training starts from; the same keypoints and
+            classes get the places that they have there.
 
     Returns:
         The sets by split; the settings with num_body_points, num_classes, skeleton and categories
@@ -61,10 +65,30 @@ def build_sets(splits: Sequence[str], cfg: Dict) -> tuple[dict[str, KeypointData
     sets, like = {}, None
     for split in splits:
         sets[split] = build_dataset(split, cfg, like)
+        if like is None and start and (order := order_of(start, sets[split].poses, cfg)):
+            logger.info(f"{' and '.join(order)}: in the order of the weights that are started from")
+            cfg = type(cfg)({**cfg, **order})
+            sets[split] = build_dataset(split, cfg)
         like = sets[split].poses
         cfg = type(cfg)({**cfg, **sets[split].network_settings()})
     cfg.freeze()
     return sets, cfg
+
+
+def order_of(start: Mapping, poses: Poses, cfg: Mapping) -> dict[str, object]:
+    """The settings skeleton and categories of a set whose names weights have in another order."""
+    changes: dict[str, object] = {}
+    count = poses.skeleton.num_keypoints
+    known = (
+        skeleton_of(count, start.get("skeleton")) if start.get("num_body_points") == count else None
+    )
+    places = places_of(poses.skeleton.names, known.names) if known else None
+    if cfg.skeleton is None and places not in (None, tuple(range(count))):
+        changes["skeleton"] = poses.skeleton.in_order(places).to_dict()
+    classes = in_order(poses.categories, start.get("categories", ()))
+    if not cfg.categories and classes != poses.categories:
+        changes["categories"] = classes
+    return changes
 
 
 def build_dataset(split: str, cfg: Mapping, like: Poses | None = None) -> KeypointDataset:

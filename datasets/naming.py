@@ -119,6 +119,14 @@ def class_ids(listed: Sequence[Mapping], classes: Sequence[Sequence]) -> list[in
     return found
 
 
+def in_order(classes: Sequence[list], like: Sequence[Sequence]) -> list[list]:
+    """[id, name] of classes, in the order of others if these have the same names."""
+    by_name = {_spelt(name): [number, name] for number, name in classes}
+    names = [_spelt(name) for _, name in like]
+    same = len(by_name) == len(classes) and sorted(by_name) == sorted(names)
+    return [by_name[name] for name in names] if same else list(classes)
+
+
 def _spelt(name: object) -> str:
     return str(name).strip().casefold()
 

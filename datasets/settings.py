@@ -16,7 +16,13 @@ from addict import Dict
 
 from grouppose import models
 from grouppose.checkpoints import read_checkpoint
-from grouppose.errors import InputError, MissingFileError, SettingNameError, SettingTypeError
+from grouppose.errors import (
+    InputError,
+    MissingFileError,
+    SettingNameError,
+    SettingTypeError,
+    UserError,
+)
 from grouppose.views import training_eval_size
 
 DEFAULTS = Path(__file__).parent.parent / "config" / "defaults.py"
@@ -122,6 +128,15 @@ def network_of(checkpoint: str, modelname: str) -> dict[str, Any]:
         )
     training = ("pretrained_backbone", *models.published(found, "TRAINING", ()))
     return {name: value for name, value in stored.items() if name not in training}
+
+
+def start_of(checkpoint: str | None) -> dict[str, Any]:
+    """The settings of the network that wrote weights to start from; {} where a file tells none,
+    which is said when they are loaded."""
+    try:
+        return models.stored_settings(read_checkpoint(checkpoint)) if checkpoint else {}
+    except UserError:
+        return {}
 
 
 def _found(path: str | Path) -> Path:

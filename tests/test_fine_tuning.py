@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import main
+from grouppose.skeleton import COCO
 from tests.util.tiny import command, load, write_coco
 from util import engine
 
@@ -93,3 +94,23 @@ def test_another_network_is_not_fine_tuned(trained, data, tmp_path, capsys):
     assert main.main(command(data, tmp_path, *extra, options=("hidden_dim=64",))) == 1
     error = capsys.readouterr().err
     assert "set hidden_dim=32" in error and "finetune_ignore" not in error
+
+
+def test_keypoints_in_another_order_stay_where_the_weights_have_them(
+    trained, data, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(engine, "train_one_epoch", lambda *_, **__: ({"loss": 0.0}, {}))
+    shutil.copytree(data, tmp_path / "other")
+    for path in (tmp_path / "other" / "annotations").iterdir():
+        contents = json.loads(path.read_text())
+        contents["categories"][0]["keypoints"].reverse()
+        for entry in contents["annotations"]:
+            points = entry["keypoints"]
+            entry["keypoints"] = [v for i in range(48, -1, -3) for v in points[i : i + 3]]
+        path.write_text(json.dumps(contents))
+    extra = ("--pretrain_model_path", str(trained / "checkpoint.pth"))
+    line = command(tmp_path / "other", tmp_path / "out", *extra, options=("epochs=1",))
+    line[line.index("coco")] = "custom"
+    assert main.main(line) == 0
+    names = load(tmp_path / "out" / "checkpoint.pth")["settings"]["skeleton"]["names"]
+    assert tuple(names) == COCO.names

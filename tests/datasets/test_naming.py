@@ -77,6 +77,26 @@ def test_a_keypoint_less_than_the_model_has(tmp_path, dataset_file):
         build_dataset("val", cfg)
 
 
+def test_what_is_fine_tuned_keeps_the_order_of_its_weights(tmp_path):
+    classes = ((1, "cow"), (2, "Cat"))
+    write(tmp_path, "train.json", [NAMES[2], NAMES[0], NAMES[1]], classes, category=2)
+    write(tmp_path, "val.json", NAMES[::-1], classes[:1], category=1)
+    skeleton = Skeleton.from_names(NAMES, [(0, 2)], [0.1, 0.2, 0.3])
+    start = {"num_body_points": 3, "skeleton": skeleton.to_dict()}
+    start["categories"] = [[8, "cat"], [5, "cow"]]
+    sets, cfg = build_sets(("train", "val"), custom(tmp_path), start)
+    assert cfg.skeleton["names"] == NAMES and cfg.categories == [[2, "Cat"], [1, "cow"]]
+    assert sets["train"].poses.file_ids == (2, 1) and sets["val"].poses.file_ids == (2, 1)
+    for name, label in (("train", 1), ("val", 2)):
+        _, people = sets[name].view(50).sample(0)
+        assert people["keypoints"][0].tolist() == [[10, 20], [11, 20], [12, 20]]
+        assert people["labels"].tolist() == [label]
+    for other in ({}, {"num_body_points": 4}, {**start, "skeleton": None, "categories": []}):
+        _, cfg = build_sets(("train",), custom(tmp_path), other)
+        assert cfg.skeleton["names"] == [NAMES[2], NAMES[0], NAMES[1]]
+        assert cfg.categories == [[1, "cow"], [2, "Cat"]]
+
+
 def test_names_are_the_same_however_they_are_spelt(tmp_path):
     write(tmp_path, "train.json")
     write(tmp_path, "val.json", ["EAR.R", " Tail ", "ear-left"])
