@@ -1,4 +1,8 @@
-"""Settings of a network that tests can afford; random weights."""
+"""A network that tests can afford; random weights."""
+
+import torch
+
+import grouppose
 
 SMALL = {
     "backbone": "resnet18s",
@@ -10,3 +14,15 @@ SMALL = {
     "num_queries": 6,
     "num_body_points": 5,
 }
+
+
+def small(**changes):
+    torch.manual_seed(0)
+    return grouppose.build_model("grouppose", **{**SMALL, **changes})
+
+
+def moved(model):
+    """Heads that start at zero get weights, so that outputs depend on everything."""
+    for head in (*model.pose_embed, model.transformer.enc_pose_embed):
+        torch.nn.init.normal_(head.layers[-1].weight, std=0.3)
+    return model

@@ -3,7 +3,14 @@ import math
 import pytest
 import torch
 
-from grouppose.keypoints import agreement, pose_area, pose_similarity
+from grouppose.errors import InputError
+from grouppose.keypoints import (
+    agreement,
+    inverse_sigmoid,
+    object_keypoint_similarity,
+    pose_area,
+    pose_similarity,
+)
 
 TRIANGLE = torch.tensor([[0.0, 0.0], [20.0, 0.0], [0.0, 10.0]])
 SIGMAS = torch.tensor([0.1, 0.2, 0.3])
@@ -68,3 +75,35 @@ def test_all_found_is_the_same_to_the_last_bit():
 def test_agreement_is_never_nothing():
     far = agreement(TRIANGLE, TRIANGLE + 1e4, SIGMAS)
     assert 0 < far.max() < 1e-30  # 0 would say that they are missing
+
+
+def test_similarity_of_one_displaced_keypoint_by_hand():
+    target = torch.tensor([[10.0, 10.0], [50.0, 50.0]])
+    pred = target + torch.tensor([3.0, 4.0])  # 5 px off
+    visible = torch.tensor([True, False])  # the second must not count
+    oks = object_keypoint_similarity(
+        pred, target, visible, torch.tensor(100.0), torch.tensor([0.5, 0.5])
+    )
+    assert oks.item() == pytest.approx(math.exp(-25 / 200), rel=2e-6)
+
+
+def test_similarity_at_its_edges():
+    points, sigmas = torch.zeros(2, 2), torch.ones(2)
+    nothing = torch.zeros(2, dtype=torch.bool)
+    assert object_keypoint_similarity(
+        points, points, nothing, torch.tensor(1.0), sigmas
+    ).item() == pytest.approx(1e-6)
+    everything = ~nothing
+    away = points + 1
+    assert object_keypoint_similarity(
+        away, points, everything, torch.tensor(0.0), sigmas
+    ).item() == pytest.approx(1e-6)
+    with pytest.raises(InputError, match="pred has 2 keypoints, target has 3"):
+        object_keypoint_similarity(points, torch.zeros(3, 2), everything, torch.ones(()), sigmas)
+
+
+def test_inverse_sigmoid_undoes_sigmoid_and_clamps():
+    x = torch.linspace(-6, 6, 13)
+    torch.testing.assert_close(inverse_sigmoid(x.sigmoid()), x, rtol=1e-4, atol=1e-4)
+    assert inverse_sigmoid(torch.tensor(1.0)).item() == pytest.approx(math.log(1000), rel=1e-5)
+    assert inverse_sigmoid(torch.tensor(-3.0)).item() == pytest.approx(-math.log(1000), rel=1e-5)

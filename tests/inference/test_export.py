@@ -12,7 +12,7 @@ from grouppose.errors import UserError
 from grouppose.inference import export
 from grouppose.inference.cli import main
 from grouppose.inference.export import people_differ
-from grouppose.models.grouppose.export import Exportable, free_axes, selection_margin
+from grouppose.models.grouppose.export import Exportable
 from tests.inference.conftest import noise, save_small_model, write
 from tests.small import SMALL
 
@@ -160,18 +160,6 @@ def test_another_label_and_no_number_are_differences():
     assert people_differ(people([0.9], [0], [10.0]), everybody)[0] == torch.inf
     pixels, _ = people_differ(people([0.9], [1], [float("nan")]), everybody)
     assert pixels != pixels
-
-
-def test_swin_keeps_one_size():
-    settings = SMALL | {"backbone": "swin_T_224_1k"}
-    assert list(free_axes(grouppose.build_model("grouppose", **settings), dynamic=True)) == [0]
-    assert free_axes(grouppose.build_model("grouppose", **SMALL), dynamic=False) == {}
-
-
-def test_margin_of_the_last_query_by_hand():
-    logits = torch.tensor([[0.5, 3.0, 1.0, 2.5], [7.0, 7.0, 7.0, 0.0]])
-    assert selection_margin(logits, 2).tolist() == [1.5, 0.0]
-    assert selection_margin(logits, 4).tolist() == [torch.inf, torch.inf]
 
 
 def test_pictures_that_rounding_decides_are_left_out_and_counted():

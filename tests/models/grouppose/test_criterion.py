@@ -1,6 +1,5 @@
-"""Matching and losses, worked out by hand."""
+"""Losses, worked out by hand."""
 
-import itertools
 import math
 
 import pytest
@@ -8,21 +7,9 @@ import torch
 
 import grouppose
 from grouppose.errors import InputError
-from grouppose.keypoints import inverse_sigmoid, object_keypoint_similarity
 from grouppose.models.grouppose.criterion import focal_loss
-from grouppose.models.grouppose.matcher import MatchingCost, _cost, match, pad_targets
-
-
-def person(keypoints, visible=None, area=0.1):
-    keypoints = torch.tensor([keypoints])
-    visible = torch.ones(keypoints.shape[:2], dtype=torch.bool) if visible is None else visible
-    return {
-        "labels": torch.tensor([1]),
-        "keypoints": keypoints,
-        "visible": torch.as_tensor(visible),
-        "area": torch.tensor([area]),
-    }
-
+from grouppose.models.grouppose.matcher import match
+from tests.models.grouppose.people import outputs_like, person
 
 NOBODY = {
     "labels": torch.empty(0, dtype=torch.int64),
@@ -32,99 +19,12 @@ NOBODY = {
 }
 
 
-def test_similarity_of_one_displaced_keypoint_by_hand():
-    target = torch.tensor([[10.0, 10.0], [50.0, 50.0]])
-    pred = target + torch.tensor([3.0, 4.0])  # 5 px off
-    visible = torch.tensor([True, False])  # the second must not count
-    oks = object_keypoint_similarity(
-        pred, target, visible, torch.tensor(100.0), torch.tensor([0.5, 0.5])
-    )
-    assert oks.item() == pytest.approx(math.exp(-25 / 200), rel=2e-6)
-
-
-def test_similarity_at_its_edges():
-    points, sigmas = torch.zeros(2, 2), torch.ones(2)
-    nothing = torch.zeros(2, dtype=torch.bool)
-    assert object_keypoint_similarity(
-        points, points, nothing, torch.tensor(1.0), sigmas
-    ).item() == pytest.approx(1e-6)
-    everything = ~nothing
-    away = points + 1
-    assert object_keypoint_similarity(
-        away, points, everything, torch.tensor(0.0), sigmas
-    ).item() == pytest.approx(1e-6)
-    with pytest.raises(InputError, match="pred has 2 keypoints, target has 3"):
-        object_keypoint_similarity(points, torch.zeros(3, 2), everything, torch.ones(()), sigmas)
-
-
-def test_inverse_sigmoid_undoes_sigmoid_and_clamps():
-    x = torch.linspace(-6, 6, 13)
-    torch.testing.assert_close(inverse_sigmoid(x.sigmoid()), x, rtol=1e-4, atol=1e-4)
-    assert inverse_sigmoid(torch.tensor(1.0)).item() == pytest.approx(math.log(1000), rel=1e-5)
-    assert inverse_sigmoid(torch.tensor(-3.0)).item() == pytest.approx(-math.log(1000), rel=1e-5)
-
-
 def test_focal_loss_by_hand():
     logits = torch.tensor([[0.0, 2.0]])
     wanted = torch.tensor([[0.0, 1.0]])
     p = 1 / (1 + math.exp(-2))
     expected = 0.75 * 0.25 * math.log(2) + 0.25 * (1 - p) ** 2 * -math.log(p)
     assert focal_loss(logits, wanted, 0.25).item() == pytest.approx(expected, rel=1e-5)
-
-
-def test_matching_cost_by_hand():
-    cost = MatchingCost(torch.tensor([0.1, 0.1]), label=2, keypoints=10, oks=4)
-    head = {
-        "pred_logits": torch.tensor([[[0.0, 0.0]]]),
-        "pred_keypoints": torch.tensor([[[[0.1, 0.2], [0.9, 0.9]]]]),
-    }
-    people = pad_targets([person([[0.2, 0.4], [0.0, 0.0]], [[True, False]])])
-    p = 0.5
-    label = 0.25 * (1 - p) ** 2 * -math.log(p) - 0.75 * p**2 * -math.log(1 - p)
-    oks = math.exp(-0.05 / (2 * 0.1 * 0.2**2))
-    expected = 2 * label + 10 * 0.3 + 4 * (1 - oks)
-    assert _cost(head, people, cost).item() == pytest.approx(expected, rel=1e-4)
-
-
-def test_matching_is_the_cheapest_of_all_assignments():
-    generator = torch.Generator().manual_seed(1)
-    cost = MatchingCost(torch.full((3,), 0.1))
-    heads = [
-        {
-            "pred_logits": torch.randn(2, 5, 2, generator=generator),
-            "pred_keypoints": torch.rand(2, 5, 3, 2, generator=generator),
-        }
-        for _ in range(2)
-    ]
-    targets = [
-        {
-            "labels": torch.ones(count, dtype=torch.int64),
-            "keypoints": torch.rand(count, 3, 2, generator=generator),
-            "visible": torch.rand(count, 3, generator=generator) > 0.3,
-            "area": torch.rand(count, generator=generator),
-        }
-        for count in (3, 2)
-    ]
-    found = match(heads, targets, cost)
-    for head, pairs in zip(heads, found, strict=True):
-        for b, (queries, people) in enumerate(pairs):
-            alone = {k: v[b : b + 1] for k, v in head.items()}
-            costs = _cost(alone, pad_targets([targets[b]]), cost)[0]
-            count = len(targets[b]["labels"])
-            cheapest = min(
-                sum(costs[q, t] for t, q in enumerate(chosen))
-                for chosen in itertools.permutations(range(5), count)
-            )
-            assert costs[queries, people].sum().item() == pytest.approx(cheapest.item(), rel=1e-5)
-
-
-def outputs_like(targets, num_queries=3):
-    torch.manual_seed(0)
-    batch, num_keypoints = len(targets), targets[0]["keypoints"].shape[1]
-    return {
-        "pred_logits": torch.randn(batch, num_queries, 2, requires_grad=True),
-        "pred_keypoints": torch.rand(batch, num_queries, num_keypoints, 2, requires_grad=True),
-    }
 
 
 def test_a_perfect_prediction_costs_nothing_but_its_class():
@@ -161,13 +61,6 @@ def test_a_person_without_visible_keypoints_costs_no_distance():
     losses["loss_oks"].backward(retain_graph=True)
     assert losses["loss_keypoints"].item() == 0
     assert outputs["pred_keypoints"].grad.abs().sum() == 0
-
-
-def test_more_people_than_queries_leaves_some_unmatched():
-    targets = [{key: torch.cat([value] * 4) for key, value in person([[0.1, 0.2]] * 2).items()}]
-    criterion = grouppose.build_criterion("grouppose", num_body_points=2)
-    ((pairs,),) = match([outputs_like(targets)], targets, criterion.cost)
-    assert len(pairs[0]) == 3
 
 
 def test_aux_heads_match_a_person_more_than_once():

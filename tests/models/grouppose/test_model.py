@@ -1,32 +1,12 @@
 """What Group Pose computes: by hand, by identity, and at its edges."""
 
-import math
-
 import pytest
 import torch
 
 import grouppose
 from grouppose.errors import InputError, SettingNameError, SettingTypeError
 from grouppose.layers import mlp
-from grouppose.models import build, known_settings
-from grouppose.models.grouppose.decoder import Memory, with_centre
-from grouppose.models.grouppose.encoder import grid_centres
-from grouppose.models.grouppose.model import valid_ratio
-from grouppose.models.grouppose.proposals import centre_logits
-from grouppose.skeleton import COCO
-from tests.small import SMALL
-
-
-def small(**changes):
-    torch.manual_seed(0)
-    return grouppose.build_model("grouppose", **{**SMALL, **changes})
-
-
-def moved(model):
-    """Heads that start at zero get weights, so that outputs depend on everything."""
-    for head in (*model.pose_embed, model.transformer.enc_pose_embed):
-        torch.nn.init.normal_(head.layers[-1].weight, std=0.3)
-    return model
+from tests.small import moved, small
 
 
 def test_uint8_and_scaled_float_pictures_give_the_same():
@@ -96,16 +76,6 @@ def test_untrained_heads_score_one_percent_and_leave_points_at_the_centre():
     assert head.bias.sigmoid().tolist() == pytest.approx([0.01, 0.01])
 
 
-def test_gradient_of_a_layer_reaches_the_one_before_it_and_no_further():
-    model = moved(small(dec_layers=3)).train()
-    for head in model.pose_embed:
-        torch.nn.init.zeros_(head.layers[-1].bias)
-    outputs = model(torch.rand(1, 3, 64, 64))
-    outputs["pred_keypoints"].sum().backward()
-    reached = [head.layers[-1].bias.grad is not None for head in model.pose_embed]
-    assert reached == [False, True, True]
-
-
 def test_no_padding_and_an_empty_mask_are_the_same():
     model = moved(small()).eval()
     images = torch.randint(0, 256, (2, 3, 64, 96), dtype=torch.uint8)
@@ -153,48 +123,6 @@ def test_recomputed_or_in_pieces_it_learns_the_same(changed, monkeypatch):
         torch.testing.assert_close(found[name], gradient, rtol=1e-4, atol=1e-5, msg=name)
 
 
-def test_grid_centres_and_valid_ratio_by_hand():
-    padding = torch.ones(1, 2, 4, dtype=torch.bool)
-    padding[:, :1, :3] = False  # a picture of 1 x 3 on a level of 2 x 4
-    ratio = valid_ratio(padding)
-    assert ratio.tolist() == [[0.75, 0.5]]
-    centres = grid_centres([(2, 4)], ratio[:, None])
-    assert centres[0, 0].tolist() == pytest.approx([0.5 / 3, 0.5])
-    assert centres[0, 5].tolist() == pytest.approx([0.5, 1.5])
-
-
-def test_proposals_exclude_padding_and_what_lies_near_the_border():
-    padding = torch.zeros(1, 4, 200, dtype=torch.bool)
-    padding[:, :, 160:] = True
-    ratio = valid_ratio(padding)[:, None]
-    memory = Memory(torch.zeros(1, 800, 8), [(4, 200)], padding.flatten(1), ratio)
-    logits, valid = centre_logits(memory)
-    valid = valid.view(4, 200)
-    # centres (i + 0.5) / 160 in (0.01, 0.99): i = 2 .. 157
-    assert valid[0].nonzero().flatten().tolist() == list(range(2, 158))
-    assert logits.view(4, 200, 2)[1, 2].tolist() == pytest.approx(
-        [math.log(2.5 / 157.5), math.log(1.5 / 2.5)]
-    )
-    assert logits.view(4, 200, 2)[0, 160].tolist() == [math.inf, math.inf]
-
-
-def test_a_level_whose_boxes_are_too_large_proposes_nothing():
-    shapes = [(1, 1)] * 6
-    memory = Memory(torch.zeros(1, 6, 8), shapes, None, torch.ones(1, 6, 2))
-    _, valid = centre_logits(memory)
-    assert valid[0].tolist() == [True] * 5 + [False]  # 0.05 * 2^5 = 1.6 > 0.99
-
-
-def test_centre_is_the_mean_and_stands_first():
-    points = torch.tensor([[[[0.0, 0.0], [1.0, 0.5]]]])
-    assert with_centre(points)[0, 0, 0].tolist() == [0.5, 0.25]
-
-
-def test_fewer_positions_than_queries_is_an_error_for_people():
-    with pytest.raises(InputError, match="num_queries is 600; give a larger picture"):
-        small(num_queries=600)(torch.zeros(1, 3, 64, 64, dtype=torch.uint8))
-
-
 def test_wrong_inputs_are_named():
     model = small()
     with pytest.raises(InputError, match=r"expected \(B, 3, H, W\)"):
@@ -207,24 +135,6 @@ def test_wrong_inputs_are_named():
         grouppose.build_criterion("grouppose", bath_size=1)
     with pytest.raises(SettingNameError, match="no model 'groupose'; did you mean 'grouppose'"):
         grouppose.build_model("groupose")
-    with pytest.raises(InputError, match="hidden_dim is 48, expected a multiple of 32"):
-        small(hidden_dim=48)
-    with pytest.raises(InputError, match="num_queries is 0"):
-        small(num_queries=0)
-    with pytest.raises(InputError, match="num_feature_levels is 2, expected at least 3"):
-        small(num_feature_levels=2)
-
-
-def test_build_takes_what_it_knows_and_leaves_the_rest():
-    settings = {**SMALL, "modelname": "grouppose", "coco_path": "x", "num_select": 3}
-    model, criterion, decode = build(settings)
-    assert model.settings["num_body_points"] == 5
-    assert criterion.cost.sigmas.shape == (5,)
-    outputs = model.eval()(torch.zeros(1, 3, 64, 64, dtype=torch.uint8))
-    (people,) = decode.people([outputs], decode.views(64, 64))
-    assert decode.max_people == 3 and len(people["scores"]) <= 3
-    assert known_settings("grouppose")["num_queries"] == 100
-    assert known_settings("grouppose")["num_body_points"] == COCO.num_keypoints
 
 
 def test_model_overfits_one_picture():
@@ -264,13 +174,3 @@ def test_one_compiled_model_takes_any_size():
             for batch, height, width in ((2, 96, 80), (4, 77, 128), (5, 150, 101)):
                 images = torch.randint(0, 256, (batch, 3, height, width), dtype=torch.uint8)
                 torch.testing.assert_close(compiled(images), model(images))
-
-
-def test_offsets_that_overflow_give_places_and_no_nan():
-    """A position that may not propose lies at +inf, which -inf must not meet."""
-    model = small(num_queries=85)  # all positions of 64 x 64 pixels
-    with torch.no_grad():
-        model.transformer.enc_pose_embed.layers[-1].bias.fill_(-torch.inf)
-    outputs = model.train()(torch.zeros(1, 3, 64, 64))
-    assert (outputs["interm_outputs"]["pred_keypoints"] == 0).all()
-    assert outputs["pred_keypoints"].isfinite().all()

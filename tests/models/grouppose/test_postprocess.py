@@ -26,3 +26,18 @@ def test_people_by_hand():
     assert people["confidence"].flatten().tolist() == pytest.approx(expected)
     with pytest.raises(InputError, match="image_sizes"):
         grouppose.postprocess(outputs, torch.tensor([40, 100]))
+
+
+def test_the_best_of_each_picture_come_first_and_no_more_than_there_are():
+    logits = torch.tensor([[[0.0, 1.0], [2.0, -1.0]], [[0.0, -1.0], [1.0, 3.0]]])
+    keypoints = torch.tensor([[0.1, 0.2], [0.3, 0.4]]).view(2, 2, 1, 1).expand(2, 2, 1, 2)
+    outputs = {"pred_logits": logits, "pred_keypoints": keypoints}
+    first, second = grouppose.postprocess(
+        outputs, torch.tensor([[100, 200], [10, 10]]), num_select=9, sigmas=torch.ones(1)
+    )
+    assert first["scores"].tolist() == torch.tensor([2.0, 1.0, 0.0, -1.0]).sigmoid().tolist()
+    assert first["labels"].tolist() == [0, 1, 0, 1]
+    places = torch.tensor([[40.0, 20], [20, 10], [20, 10], [40, 20]])  # a query counts twice
+    torch.testing.assert_close(first["keypoints"][:, 0], places)
+    assert second["scores"][0] == torch.tensor(3.0).sigmoid()
+    torch.testing.assert_close(second["keypoints"][0, 0], torch.tensor([4.0, 4.0]))
