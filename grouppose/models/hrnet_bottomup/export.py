@@ -14,12 +14,16 @@ import torch
 from torch import Tensor, nn
 
 from grouppose.backbones.hrnet import STRIDE
+from grouppose.errors import UserError
 from grouppose.layers.adaptive import DeformableConvolution
 from grouppose.maps.peaks import find_peaks
 from grouppose.models import decode_of
 from grouppose.models.hrnet_bottomup import standalone
 from grouppose.models.hrnet_bottomup.decode import PEAK_WINDOW
 from grouppose.people import People
+
+Columns = dict[str, list[Tensor]]  # of people, a list of B
+MAPS = 1e-4  # difference from the model's maps that a file's may have, of their largest value
 
 NEEDED = ("heatmaps", "offsets", "fine_heatmaps")  # by `standalone.decode`, in its order
 SETTINGS = (
@@ -64,16 +68,46 @@ def fitting_size(size: tuple[int, int]) -> tuple[int, int]:
 
 
 @torch.inference_mode()
-def everybody(model: nn.Module, images: Tensor) -> tuple[dict[str, list[Tensor]], Tensor]:
-    """The people of each picture, and `selection_margin` of each, (B,)."""
+def everybody(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
+    """The model's maps, which those of the file are compared with."""
+    return model(images)
+
+
+@torch.inference_mode()
+def people(
+    model: nn.Module, maps: Mapping[str, Tensor], expected: Mapping[str, Tensor]
+) -> tuple[Columns, tuple[Columns, Tensor]]:
+    """The people of a file's maps: by the function beside it, and by the model's own decoding.
+
+    Args:
+        maps: of the file.
+        expected: of the model.
+
+    Returns:
+        Columns of the first; columns of the second and `selection_margin` of each picture, (B,).
+
+    Raises:
+        UserError: the maps differ by more than `MAPS`.
+    """
+    for name, values in maps.items():
+        difference = (values - expected[name]).abs().max() / expected[name].abs().max()
+        if not difference <= MAPS:
+            raise UserError(
+                f"the file is wrong and not kept: its {name} differ from the model's by "
+                f"{difference:.2g} of the largest (allowed {MAPS:g})"
+            )
+    arrays = [maps[name].numpy() for name in NEEDED if name in maps]
+    settings, count = settings_of(model), len(arrays[0])
+    found = [standalone.decode(*(a[b] for a in arrays), settings=settings) for b in range(count)]
+    found = [{name: torch.from_numpy(v).float() for name, v in each.items()} for each in found]
     decode = decode_of(model.settings)
-    view = decode.view(model(images))
-    people, margins = [], []
-    for b in range(len(images)):
-        views = [{"scale": 1, **{name: maps[b] for name, maps in view.items()}}]
-        people.append(decode(views, images.shape[2:]))
-        margins.append(selection_margin(decode.fuse(views, images.shape[2:]), decode.max_people))
-    return _columns(people), torch.tensor(margins)
+    view, size = decode.view(maps), [4 * side for side in maps["offsets"].shape[2:]]
+    own, margins = [], []
+    for b in range(count):
+        views = [{"scale": 1, **{name: values[b] for name, values in view.items()}}]
+        own.append(decode(views, size))
+        margins.append(selection_margin(decode.fuse(views, size), decode.max_people))
+    return _columns(found), (_columns(own), torch.tensor(margins))
 
 
 def selection_margin(maps: Tensor, count: int) -> float:
@@ -87,15 +121,7 @@ def selection_margin(maps: Tensor, count: int) -> float:
     return (values[more, -2] - values[more, -1]).amin().item() if more.any() else float("inf")
 
 
-def people(model: nn.Module, maps: Mapping[str, Tensor]) -> dict[str, list[Tensor]]:
-    """The people of each picture, by the function that lies beside the file."""
-    settings = settings_of(model)
-    arrays = [maps[name].numpy() for name in NEEDED if name in maps]
-    found = [standalone.decode(*of_picture, settings=settings) for of_picture in zip(*arrays)]  # noqa: B905
-    return _columns([{k: torch.from_numpy(v).float() for k, v in p.items()} for p in found])
-
-
-def _columns(people: list[People]) -> dict[str, list[Tensor]]:
+def _columns(people: list[People]) -> Columns:
     columns = {name: [p[name] for p in people] for name in ("scores", "keypoints")}
     return {**columns, "labels": [torch.ones(len(s)) for s in columns["scores"]]}
 
