@@ -10,6 +10,16 @@ from torch import Tensor
 from grouppose.backbones import hrnet
 
 TITLE = "DEKR"
+_KEPT = {  # by the authors; their README has these numbers
+    "licence": "MIT",
+    "where": ("https://github.com/HRNet/DEKR",),
+}
+CHECKPOINTS = (  # AP in %, one scale, with the mirrored picture and rescoring
+    {"backbone": "hrnet_w32", "data": "COCO val2017", "ap": 68.0, **_KEPT},
+    {"backbone": "hrnet_w48", "data": "COCO val2017", "ap": 71.0, **_KEPT},
+    {"backbone": "hrnet_w32", "data": "CrowdPose test", "ap": 65.7, **_KEPT},
+    {"backbone": "hrnet_w48", "data": "CrowdPose test", "ap": 67.3, **_KEPT},
+)
 
 
 def recognises(state: Mapping[str, Tensor]) -> bool:

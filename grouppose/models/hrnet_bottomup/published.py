@@ -13,6 +13,19 @@ from grouppose.checkpoints import same_tensor
 from grouppose.errors import InputError
 
 TITLE = "HRNet bottom-up"
+_KEPT = {  # by the authors; their README has these numbers
+    "licence": "MIT",
+    "where": ("https://github.com/HRNet/HRNet-Bottom-Up-Pose-Estimation",),
+}
+_HIGHER = "hrnet_w48, higher"
+CHECKPOINTS = (  # AP in %, one scale, with the mirrored picture and rescoring
+    {"backbone": "hrnet_w32", "data": "COCO val2017", "ap": 67.8, **_KEPT},
+    {"backbone": "hrnet_w48", "data": "COCO val2017", "ap": 70.1, **_KEPT},
+    {"backbone": _HIGHER, "data": "COCO val2017", "ap": 71.3, **_KEPT},
+    {"backbone": "hrnet_w32", "data": "CrowdPose test", "ap": 64.9, **_KEPT},
+    {"backbone": "hrnet_w48", "data": "CrowdPose test", "ap": 66.1, **_KEPT},
+    {"backbone": _HIGHER, "data": "CrowdPose test", "ap": 66.2, **_KEPT},
+)
 _TIED = re.compile(r"^(multi_level_layers_4x_heatmap)\.\d\.(.*conv\d\.weight)$")
 
 
