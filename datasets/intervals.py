@@ -14,6 +14,7 @@ from datasets.evaluate import Contents, filled_scorer
 from grouppose.skeleton import Skeleton
 
 LEVEL = 0.95
+SEED = 0  # of the drawing
 NAMES = {"AP": slice(None), "AP50": slice(0, 1), "AP75": slice(5, 6)}  # of the ten thresholds
 
 
@@ -44,7 +45,6 @@ def bootstrap(
     protocol: str = "coco",
     skeleton: Skeleton | None = None,
     by_category: bool = False,
-    seed: int = 0,
 ) -> dict[str, Interval]:
     """95 % intervals of AP, AP50 and AP75 over pictures drawn with replacement.
 
@@ -53,8 +53,7 @@ def bootstrap(
     Args:
         annotation_file, results, protocol, skeleton, by_category: as for
             `datasets.evaluate.keypoint_stats`.
-        samples: how often pictures are drawn.
-        seed: of the drawing.
+        samples: how often pictures are drawn; the same ones each time.
 
     Returns:
         Percentile intervals; empty without a result or without anybody to find.
@@ -64,7 +63,7 @@ def bootstrap(
     if not categories:
         return {}
     pictures = len(categories[0].labelled)
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(SEED)
     drawn = []
     for _ in range(samples):
         times = np.bincount(generator.integers(pictures, size=pictures), minlength=pictures)

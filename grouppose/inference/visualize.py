@@ -64,14 +64,7 @@ def draw_poses(
     keypoints = np.asarray(keypoints, dtype=np.float64)
     if len(keypoints) == 0:
         return drawn
-    if keypoints.shape[1:] != (skeleton.num_keypoints, 2):
-        raise InputError(
-            f"keypoints have shape {keypoints.shape}, expected (n, {skeleton.num_keypoints}, 2) "
-            "for this skeleton; is it the one of the model?"
-        )
-    shown = np.isfinite(keypoints).all(axis=-1)
-    if visible is not None:
-        shown &= np.asarray(visible, dtype=bool)
+    shown = _shown(keypoints, skeleton, visible)
     numbers = list(range(len(keypoints))) if ids is None else [int(i) for i in ids]
     if labels is None:
         labels = [""] * len(keypoints) if ids is None else list(map(str, numbers))
@@ -171,6 +164,17 @@ def _checked_copy(image: np.ndarray) -> np.ndarray:
             f"a picture is {found.strip()}, expected uint8 (height, width, 3), RGB; convert it"
         )
     return np.array(image, order="C")
+
+
+def _shown(keypoints: np.ndarray, skeleton: Skeleton, visible: np.ndarray | None) -> np.ndarray:
+    """(n, K) bool: which keypoints are drawn; refuses those of another skeleton."""
+    if keypoints.shape[1:] != (skeleton.num_keypoints, 2):
+        raise InputError(
+            f"keypoints have shape {keypoints.shape}, expected (n, {skeleton.num_keypoints}, 2) "
+            "for this skeleton; is it the one of the model?"
+        )
+    finite = np.isfinite(keypoints).all(axis=-1)
+    return finite if visible is None else finite & np.asarray(visible, dtype=bool)
 
 
 def _drawing_order(people: int, scores: np.ndarray | None, threshold: float) -> list[int]:
