@@ -4,11 +4,10 @@ import shutil
 import pytest
 from PIL import Image
 
-from datasets import yolo
 from datasets.build import build_sets
 from datasets.convert import main
 from grouppose.errors import InputError
-from grouppose.skeleton import COCO, Skeleton
+from grouppose.skeleton import Skeleton
 from tests.datasets.sets import contents, person, settings, write_custom
 
 DATA = """
@@ -114,16 +113,6 @@ def test_roboflows_folders_and_lists_of_pictures(tmp_path):
         data = json.loads((tmp_path / f"coco/annotations/{split}.json").read_text())
         counts.append((len(data["images"]), len(data["annotations"])))
     assert counts == [(2, 2), (1, 2)]
-
-
-def test_two_numbers_a_keypoint_and_no_names():
-    content = {"kpt_shape": [3, 2], "flip_idx": [0, 2, 1], "names": ["x"]}
-    poses = yolo.poses_of(content, "data.yaml")
-    assert poses.skeleton.names == ("keypoint_0", "left_1", "right_1")
-    (found,) = yolo.read_labels("0 .5 .5 1 1 0 0 -0.1 .5 .5 .5", "a.txt", poses, (10, 20))
-    assert found["keypoints"] == [0, 0, 0, 0, 0, 0, 10, 5, 2]
-    content = {"kpt_shape": [17, 3], "flip_idx": list(COCO.flip_order), "names": {0: "person"}}
-    assert yolo.poses_of(content, "data.yaml").skeleton is COCO
 
 
 def test_pairs_that_names_do_not_say_come_in_a_skeleton_file(tmp_path):

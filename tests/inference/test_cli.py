@@ -7,7 +7,6 @@ import pytest
 
 import grouppose
 from grouppose import demo
-from grouppose.inference import doctor
 from grouppose.inference.cli import main
 from tests.inference.conftest import noise, write, write_video
 
@@ -70,15 +69,6 @@ def test_mistakes_end_with_one_line(tmp_path, capsys):
         assert main(arguments) == 1
         error = capsys.readouterr().err
         assert message in error and error.count("\n") == 1
-
-
-def test_doctor_says_what_to_do(monkeypatch, capsys):
-    monkeypatch.setattr(doctor, "_requirements", lambda: {"scipy": ">=999", "nonsense": ">=1"})
-    assert main(["doctor"]) == 1
-    printed = capsys.readouterr().out
-    assert "scipy" in printed and "is too old; pip install 'scipy>=999'" in printed
-    assert "nonsense is missing; pip install 'nonsense>=1'" in printed
-    assert "deformable attention on cpu" in printed
 
 
 def test_the_command_starts():
