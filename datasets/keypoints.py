@@ -17,8 +17,8 @@ from datasets.labelled import Labelled
 from datasets.recipes import Augmentation
 from datasets.transforms import People, Sizes, eval_transform, flip
 from grouppose.archives import is_file
-from grouppose.errors import InputError, MissingFileError
-from grouppose.pictures import planar
+from grouppose.errors import InputError, MissingFileError, UserError
+from grouppose.pictures import naming, open_picture, planar
 
 TRIES = 20  # pictures in a row that may be unreadable
 
@@ -204,3 +204,16 @@ class KeypointDataset(Dataset):
         paths = map(self._labelled.path, range(len(self)))
         pairs = zip(self.image_ids.tolist(), paths, strict=True)
         return [(image_id, path) for image_id, path in pairs if not is_file(path)]
+
+    def unopened(self) -> list[tuple[int, str]]:
+        """Ids of pictures whose file is there, but is no picture by its first bytes, and why."""
+        found = []
+        for i in range(len(self)):
+            path = self._labelled.path(i)
+            try:
+                if is_file(path):
+                    with naming(path), open_picture(path):
+                        pass
+            except UserError as error:
+                found.append((int(self.image_ids[i]), str(error)))
+        return found

@@ -148,13 +148,14 @@ def find_annotations(folder: Path, split: str) -> Path:
     """The one JSON file of a custom set that is of this split.
 
     In its folder or in annotations/, "train", or "val" or else "test", must stand in its name as a
-    word of its own; or it is the only one in a folder of that name. A single file for everything
+    word of its own; or it is the only one in a folder of that name. Files of keypoints go before
+    those of boxes beside them (instances_train.json). A single file for everything
     (CVAT's default) is that of both.
     """
     files = sorted([*folder.glob("*.json"), *folder.glob("annotations/*.json")])
     for word in _WORDS[split]:
         found = [f for f in files if re.search(rf"(?<![a-z]){word}(?![a-z])", f.stem.lower())]
-        found = found or _of_folder(folder / word)
+        found = [f for f in found if "keypoints" in f.stem] or found or _of_folder(folder / word)
         if len(found) == 1:
             return found[0]
         if found:

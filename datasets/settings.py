@@ -278,7 +278,12 @@ def _parse(text: str, now: Any) -> Any:
 def _fit(name: str, value: Any, now: Any, place: str) -> Any:
     """`value` in the type of the setting, which has the value `now`."""
     if name in OR_AUTO:
-        return value if value == AUTO else _fit_type(name, value, OR_AUTO[name], now, place)
+        if value == AUTO:
+            return value
+        try:
+            return _fit_type(name, value, OR_AUTO[name], now, place)
+        except SettingTypeError as error:
+            raise SettingTypeError(f"{error}; expected one, or 'auto'") from None
     if now is None:
         return value
     if name in ONE_OR_MORE:

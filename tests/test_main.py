@@ -236,6 +236,7 @@ def test_every_setting_is_read_by_someone(data, tmp_path, monkeypatch):
         (["--num_workers", "-1"], "argument --num_workers: '-1' is no number from 0 on"),
         (["a\nb"], "no flag 'a\\nb'; a config's setting is set by --options a b=VALUE"),
         (["--device", "mps"], "argument --device: no device 'mps'; expected auto, cpu or cuda"),
+        (["--eval", "--predict", "a.jpg", "--resume", "x"], "--eval and --predict; give one of"),
         (["--finetune_ignore", "x"], "--finetune_ignore without --pretrain_model_path FILE"),
     ],
 )

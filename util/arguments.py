@@ -120,6 +120,9 @@ def parse_arguments(
     for flag in ("eval", "predict", "train_rescore"):
         if getattr(args, flag) and not (args.resume or args.pretrain_model_path):
             parser.error(f"--{flag} without weights; give --resume FILE")
+    asked = [flag for flag in ("eval", "train_rescore", "predict") if getattr(args, flag)]
+    if len(asked) > 1:
+        parser.error(f"--{asked[0]} and --{asked[1]}; give one of them")
     if not args.eval and not args.output_dir:
         parser.error("no folder for checkpoints or pictures; give --output_dir DIR")
     if args.finetune_ignore and not args.pretrain_model_path:

@@ -78,6 +78,11 @@ def check_values(config: Mapping[str, Any]) -> None:
         raise InputError(
             "sharding is 'full', which keeps no moving average of the weights; set use_ema=False"
         )
+    pairs = config["categories"]
+    if not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs):
+        raise InputError(
+            f"categories is {pairs!r}, expected pairs [id, name], or [] for the data's"
+        )
     if not 0 < config["ema_decay"] < 1:
         raise InputError(f"ema_decay is {config['ema_decay']}, expected between 0 and 1")
     optim.check(config)

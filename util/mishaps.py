@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -75,10 +75,10 @@ def require_finite(state: TrainingState) -> None:
 
 
 def require_pictures(dataset: Any, limit: int) -> None:
-    """Before training or evaluation: the files of the pictures to evaluate on are there.
+    """Before training or evaluation: the pictures to evaluate on are there and can be opened.
 
     Raises:
-        InputError: more than `limit` are not, or all.
+        InputError: more than `limit` are not or cannot, or all.
     """
     missing = dataset.missing()
     if len(missing) > limit or len(missing) == len(dataset):
@@ -88,6 +88,25 @@ def require_pictures(dataset: Any, limit: int) -> None:
             f"max_unreadable is {limit}: {', '.join(names)}"
             f"{', ...' if len(missing) > SHOWN else ''}; complete the folder or set --coco_path"
         )
+    unreadable = dict([*((number, f"no {path}") for number, path in missing), *dataset.unopened()])
+    _require_few(unreadable, len(dataset), limit)
+
+
+def _require_few(unreadable: Mapping[int, str], total: int, limit: int) -> None:
+    """Refuses more than `limit` pictures to evaluate on that cannot be read, or all."""
+    count = len(unreadable)
+    if count > limit or count == total:
+        raise InputError(
+            f"{count} of {total} pictures to evaluate on cannot be read, "
+            f"max_unreadable is {limit}: ids {_some(unreadable)}; the first: "
+            f"{next(iter(unreadable.values()), 'there are none')}"
+        )
+
+
+def _some(ids: Iterable[int]) -> str:
+    """The first of them, for a message."""
+    ids = list(ids)
+    return f"{', '.join(map(str, ids[:SHOWN]))}{', ...' if len(ids) > SHOWN else ''}"
 
 
 def note_unseen(unreadable: Mapping[int, str], total: int, folder: Path | None, limit: int) -> None:
@@ -109,16 +128,10 @@ def note_unseen(unreadable: Mapping[int, str], total: int, folder: Path | None, 
         listed = file.read_text(encoding="utf-8") if file.exists() else ""
         lines = [f"{image_id}\t{text}\n" for image_id, text in unreadable.items()]
         write_text(file, listed + "".join(line for line in lines if line not in listed))
-    count, (first, *_) = len(unreadable), unreadable.values()
-    ids = f"{', '.join(map(str, list(unreadable)[:SHOWN]))}{', ...' if count > SHOWN else ''}"
-    if count > limit or count == total:
-        raise InputError(
-            f"{count} of {total} pictures to evaluate on cannot be read, "
-            f"max_unreadable is {limit}: ids {ids}; the first: {first}"
-        )
+    _require_few(unreadable, total, limit)
     logger.warning(
-        f"{count} pictures to evaluate on cannot be read and count as pictures on which nobody is "
-        f"found: ids {ids}; the first: {first}"
+        f"{len(unreadable)} pictures to evaluate on cannot be read and count as pictures on which "
+        f"nobody is found: ids {_some(unreadable)}; the first: {next(iter(unreadable.values()))}"
     )
 
 
@@ -147,6 +160,6 @@ def note_unreadable(state: TrainingState, step: Step, folder: Path, limit: int) 
     if count > limit:
         raise InputError(
             f"{count} training pictures cannot be read, max_unreadable is {limit}: ids "
-            f"{', '.join(map(str, state.unreadable[:SHOWN]))}{', ...' if count > SHOWN else ''}; "
+            f"{_some(state.unreadable)}; "
             f"the last: {list(new.values())[-1]}"
         )

@@ -150,11 +150,11 @@ def _is_ours(content: bytes) -> bool:
 def _check_ours(path: Path, flag: str) -> None:
     """Refuses to replace a file of results that this program has not written."""
     try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        return
+        content = path.read_bytes() if os.path.lexists(path) else None
     except OSError:
         content = b""
+    if content is None:
+        return
     if not _is_ours(content):
         raise InputError(
             f"{path} was not written by this program, or was changed since, and would be replaced; "

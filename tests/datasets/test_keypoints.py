@@ -130,6 +130,8 @@ def test_evaluation_goes_on_in_black_for_pictures_that_cannot_be_read(folder):
     (folder / "images/val2017/005.png").unlink()
     (folder / "images/val2017/009.png").write_bytes(b"GIF")
     assert dataset.missing() == [(5, folder / "images/val2017/005.png")]
+    ((number, why),) = dataset.unopened()
+    assert number == 9 and "009.png cannot be read as a picture" in why
     for index, image_id, why in (
         (0, 5, r"no picture .*images/val2017/005\.png"),
         (1, 9, r"009\.png cannot be read as a picture"),

@@ -245,3 +245,10 @@ def test_the_folder_is_found_although_the_first_picture_is_missing(tmp_path):
     gone = [{"id": i, "file_name": name} for i, name in ((8, "gone.png"), (9, "a" * 5000))]
     (tmp_path / "train.json").write_text(json.dumps({**data, "images": [*gone, *data["images"]]}))
     assert len(build_dataset("train", custom(tmp_path))) == 1
+
+
+def test_keypoints_go_before_boxes(tmp_path):
+    write_files(tmp_path, "annotations/person_keypoints_train.json", "images")
+    for name in ("instances_train.json", "captions_train.json"):
+        (tmp_path / "annotations" / name).write_text("{}")
+    assert find_annotations(tmp_path, "train").name == "person_keypoints_train.json"

@@ -177,7 +177,12 @@ def test_options_are_read_in_the_type_of_the_setting(option, name, value):
         ("lr=1e999", InputError, "--options lr=1e999: lr is too large for a number (now 0.0001)"),
         (f"lr={10**400}", InputError, "lr is too large for a number"),
         ("batch_size=automatic", SettingTypeError, "batch_size is a int (now 2), got str"),
-        ("data_aug_flip=yes", SettingTypeError, "data_aug_flip is a bool (now 'auto'), got str"),
+        (
+            "data_aug_flip=yes",
+            SettingTypeError,
+            "(now 'auto'), got str; expected one, or 'auto'",
+        ),
+        ("categories=1", InputError, "categories is [1], expected pairs [id, name], or []"),
         ("flip_test=1", SettingTypeError, "flip_test is a bool (now False), got int"),
         ("sharding=ful", InputError, "sharding is 'ful'; did you mean 'full'?"),
         ("lr=-1", InputError, "lr is -1.0, expected at least 0"),

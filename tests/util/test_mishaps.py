@@ -77,7 +77,23 @@ def test_pictures_that_a_zip_lacks_are_named_with_it(tmp_path):
     with zipfile.ZipFile(tmp_path / "val2017.zip", "w") as file:
         file.writestr("1.png", b"")
     missing = [(2, tmp_path / "val2017/2.png")]
-    lacking = type("Lacking", (list,), {"missing": lambda self: missing})([1, 2, 3])
+    lacking = type(
+        "Lacking", (list,), {"missing": lambda self: missing, "unopened": lambda self: []}
+    )([1, 2, 3])
     mishaps.require_pictures(lacking, limit=1)
     with pytest.raises(InputError, match=r"1 of 3 pictures .* is 0: 2.png in .*/val2017.zip; comp"):
         mishaps.require_pictures(lacking, limit=0)
+
+
+def test_pictures_that_cannot_be_opened_are_counted_before_the_work():
+    class Set(list):
+        def missing(self):
+            return [(7, "7.jpg")]
+
+        def unopened(self):
+            return [(8, "8.jpg cannot be read"), (9, "9.jpg neither")]
+
+    mishaps.require_pictures(Set([1] * 4), limit=3)
+    for size, limit in ((4, 2), (3, 3)):
+        with pytest.raises(InputError, match=f"3 of {size} .*ids 7, 8, 9; the first: no 7.jpg"):
+            mishaps.require_pictures(Set([1] * size), limit)
