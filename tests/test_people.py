@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from grouppose.people import merge, nobody, somebody, suppress, unflip
+from grouppose.people import at_stage, merge, nobody, somebody, suppress, unflip
 from grouppose.skeleton import Skeleton
 
 PAIR = Skeleton.from_names(["left_eye", "right_eye", "nose"])
@@ -23,6 +23,22 @@ def test_unflip_mirrors_and_exchanges_left_and_right():
     assert found["keypoints"].tolist() == [[[79, 0], [99, 0], [99, 20]]]
     again = unflip(found, 100, PAIR.flip_order)
     assert torch.equal(again["keypoints"][0], TRIANGLE)
+
+
+def test_people_before_the_last_steps():
+    found = people((TRIANGLE, 0.9))
+    found |= {"early_scores": torch.tensor([0.4]), "early_keypoints": found["keypoints"] + 1}
+    before = at_stage(found, "early")
+    assert before["scores"].tolist() == pytest.approx([0.4])
+    assert before["keypoints"][0, 1].tolist() == [21, 1]
+    assert torch.equal(before["confidence"], found["confidence"])
+
+
+def test_a_confidence_below_zero_is_no_missing_keypoint():
+    views = [people((TRIANGLE, 0.5)), people((TRIANGLE + 2, 0.5))]
+    views[1]["confidence"] = torch.tensor([[1.0, -0.2, 0.0]])
+    merged = merge(views, SIGMAS, 0.0)
+    assert merged["keypoints"][0].tolist() == [[1, 1], [21, 1], [0, 20]]
 
 
 def test_confidence_follows_its_keypoint():

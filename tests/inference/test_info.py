@@ -12,6 +12,7 @@ import grouppose
 from grouppose.backbones import build_backbone
 from grouppose.errors import InputError, MissingFileError
 from grouppose.inference.info import describe
+from grouppose.inference.links import build_rescorer
 from grouppose.inference.rescore import Rescorer
 from grouppose.models import published_names
 from grouppose.skeleton import COCO
@@ -53,6 +54,9 @@ def test_a_rescoring_network_is_named_as_such(tmp_path):
     Rescorer(COCO).save(tmp_path / "rescore.pth")
     lines = describe(tmp_path / "rescore.pth")
     assert lines[1].startswith("a rescoring network for people of 17 keypoints: nose, ")
+    build_rescorer(14).save(tmp_path / "final_rescore_crowd_pose_kpt.pth")  # as published: bare
+    lines = describe(tmp_path / "final_rescore_crowd_pose_kpt.pth")
+    assert lines[1].startswith("a rescoring network for people of 14 keypoints: left_shoulder, ")
 
 
 def test_imagenet_weights_are_named_after_their_backbone(tmp_path):

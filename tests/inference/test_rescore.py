@@ -3,7 +3,8 @@ import torch
 
 import grouppose
 from grouppose.errors import InputError
-from grouppose.inference.rescore import Rescorer, fit
+from grouppose.inference.links import LinkRescorer, build_rescorer
+from grouppose.inference.rescore import Rescorer, fit, read_rescorer
 from grouppose.skeleton import COCO, Skeleton
 from tests.inference.conftest import noise
 
@@ -86,3 +87,12 @@ def test_the_predictor_uses_it(tmp_path, weights):
         map(tuple, plain.keypoints.xy[:, 0])
     )
     assert (new.scores[:-1] >= new.scores[1:]).all() and set(new.scores) != set(plain.scores)
+
+
+def test_files_of_both_kinds_are_told_apart(tmp_path):
+    Rescorer(COCO).save(tmp_path / "ours.pth")
+    build_rescorer(17).save(tmp_path / "published.pth")
+    assert type(read_rescorer(tmp_path / "ours.pth", COCO)) is Rescorer
+    assert type(read_rescorer(tmp_path / "published.pth", COCO)) is LinkRescorer
+    with pytest.raises(InputError, match=r"published.pth was trained for other keypoints"):
+        read_rescorer(tmp_path / "published.pth", THREE)
