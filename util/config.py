@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,10 @@ def check_values(config: Mapping[str, Any]) -> None:
 def format_config(config: Mapping[str, Any], title: str) -> str:
     """The text of a config file that `load_config` reads back to the same settings."""
     plain = config.to_dict() if isinstance(config, Dict) else dict(config)
-    lines = [f"{name} = {value!r}" for name, value in plain.items()]
-    text, _ = FormatCode(f'"""{title}"""\n\n' + "\n".join(lines) + "\n", style_config="pep8")
-    return text
+    lines = [_formatted(f"{name} = {value!r}\n") for name, value in plain.items()]
+    return f'"""{title}"""\n\n' + "".join(lines)
+
+
+@functools.cache  # a skeleton takes a second
+def _formatted(line: str) -> str:
+    return FormatCode(line, style_config="pep8")[0]
