@@ -1,6 +1,5 @@
 import json
 import shutil
-from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -8,56 +7,10 @@ import pytest
 
 from datasets import synthetic
 from datasets.annotations import flat_annotations, read_annotations, skeleton_in
-from datasets.figures.body import Pose, moved, place, random_body, random_pose
-from datasets.figures.canvas import THING, Canvas
-from datasets.figures.looks import random_look
-from datasets.figures.painter import PARTS, Painter
-from datasets.figures.scene import draw_scene
-from datasets.figures.visible import visibility
 from datasets.synthetic import crowd_index, draw_people, main, write_dataset
 from grouppose.errors import InputError
 from grouppose.skeleton import COCO, CROWDPOSE, OCHUMAN, Skeleton
-
-STANDING = Pose(
-    yaw=0.0,
-    roll=0.0,
-    lean=0.0,
-    bend=(0.0, 0.0, 0.0),
-    head=(0.0, 0.0, 0.0),
-    arms=((20.0, 0.0, 10.0, 90.0), (20.0, 0.0, 10.0, 90.0)),
-    legs=((0.0, 5.0, 0.0), (0.0, 5.0, 0.0)),
-)
-
-
-def standing(yaw, **changes):
-    """A figure of 300 pixels in the middle of a canvas of 400."""
-    body = random_body(np.random.default_rng(1))
-    figure = place(body, replace(STANDING, yaw=yaw, **changes), scale=300.0, camera_pitch=5.0)
-    return moved(figure, np.array([200.0, 200.0, 0.0]))
-
-
-def short_hair():
-    look = random_look(np.random.default_rng(0))
-    return replace(look, haircut="short", bag=False, skirt=0.0, trousers=2.0, beard=False)
-
-
-def painted(figure, look=None, light=(0.0, -1.0)):
-    canvas = Canvas(np.zeros((400, 400, 4), dtype=np.uint8), np.array(light))
-    painter = Painter(canvas, figure, look or short_hair(), first_owner=1)
-    painter.paint()
-    return canvas, painter.owners
-
-
-def seen(canvas, owners, figure, names=COCO.names):
-    return {
-        name: visibility(canvas.pixels, figure, owners, name, figure.points[name][:2])
-        for name in names
-    }
-
-
-def array(people, skeleton=COCO):
-    keypoints = [person["keypoints"] for person in people]
-    return np.array(keypoints, dtype=float).reshape(len(people), skeleton.num_keypoints, 3)
+from tests.datasets.figures.drawn import array
 
 
 def test_same_arguments_same_picture():
@@ -98,148 +51,6 @@ def test_people_are_annotated_in_cocos_terms():
             assert (visible >= (x - 0.5, y - 0.5)).all()
             assert (visible <= (x + w + 0.5, y + h + 0.5)).all()
     assert counts == {1, 2, 3, 4}
-
-
-def test_a_visible_keypoint_lies_on_its_figure():
-    visible = 0
-    for index in range(15):
-        rng = np.random.default_rng(np.random.SeedSequence((2, index)))
-        _, _, people = draw_scene(rng, 96)
-        for person, row in zip(people, array(draw_people(2, index, 96)[1]), strict=True):
-            x, y, _ = np.rint(2 * row[row[:, 2] == 2] + 0.5).astype(int).T  # on the canvas
-            assert person.mask[y, x].all()
-            visible += len(x)
-    assert visible > 150
-
-
-def test_masks_of_people_do_not_overlap_and_give_area_and_box():
-    rng = np.random.default_rng(np.random.SeedSequence((0, 0)))
-    _, canvas, people = draw_scene(rng, 96)
-    annotations = draw_people(0, 0, 96)[1]
-    assert sum(person.mask.astype(int) for person in people).max() == 1
-    for person, annotation in zip(people, annotations, strict=True):
-        assert set(np.unique(canvas[person.mask, 3])) <= set(person.owners.values())
-        rows, columns = np.nonzero(person.mask)
-        assert annotation["area"] == len(rows) / 4
-        left, top = columns.min() / 2, rows.min() / 2
-        box = [left, top, (columns.max() + 1) / 2 - left, (rows.max() + 1) / 2 - top]
-        assert annotation["bbox"] == box
-
-
-@pytest.mark.parametrize("joint", ["eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee"])
-def test_left_is_on_the_right_of_the_picture_from_the_front(joint):
-    for yaw, sign in ((0, 1), (180, -1)):
-        points = standing(yaw).points
-        assert sign * (points[f"left_{joint}"][0] - points[f"right_{joint}"][0]) > 3
-
-
-def test_facing_the_right_border():
-    points = standing(90).points
-    assert points["nose"][0] > points["left_ear"][0] + 5
-    assert points["left_toe"][0] > points["left_heel"][0] + 20
-    assert points["left_shoulder"][2] < points["right_shoulder"][2] - 20  # farther away
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_limbs_keep_their_length_in_every_pose(seed):
-    rng = np.random.default_rng(seed)
-    body, (pose, sitting) = random_body(rng), random_pose(rng)
-    points = place(body, pose, 200.0, 10.0, sitting).points
-    for side in ("left", "right"):
-        for a, b, length in (
-            ("shoulder", "elbow", body.arm),
-            ("elbow", "wrist", 0.9 * body.arm),
-            ("hip", "knee", body.leg),
-            ("knee", "ankle", body.leg),
-        ):
-            found = np.linalg.norm(points[f"{side}_{a}"] - points[f"{side}_{b}"])
-            assert found == pytest.approx(200 * length)
-
-
-def test_bent_elbow_and_knee_by_hand():
-    arms = ((90.0, 90.0, 90.0, 90.0),) * 2  # straight ahead, forearms up
-    legs = ((90.0, 0.0, 90.0),) * 2  # thighs ahead, shins down
-    body = random_body(np.random.default_rng(0))
-    pose = replace(STANDING, arms=arms, legs=legs)
-    points = place(body, pose, 100.0, camera_pitch=0.0).points
-    arm, leg = 100 * body.arm, 100 * body.leg
-    upper = points["left_elbow"] - points["left_shoulder"]
-    fore = points["left_wrist"] - points["left_elbow"]
-    thigh = points["right_knee"] - points["right_hip"]
-    shin = points["right_ankle"] - points["right_knee"]
-    np.testing.assert_allclose(upper, (0, 0, arm), atol=1e-9)  # towards the viewer
-    np.testing.assert_allclose(fore, (0, -0.9 * arm, 0), atol=1e-9)  # y is down
-    np.testing.assert_allclose(thigh, (0, 0, leg), atol=1e-9)
-    np.testing.assert_allclose(shin, (0, leg, 0), atol=1e-9)
-
-
-def mirrored_pose(pose):
-    forward, sideways, twist = pose.bend
-    pitch, yaw, roll = pose.head
-    return replace(
-        pose,
-        yaw=-pose.yaw,
-        roll=-pose.roll,
-        bend=(forward, -sideways, -twist),
-        head=(pitch, -yaw, -roll),
-        arms=pose.arms[::-1],
-        legs=pose.legs[::-1],
-    )
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_a_mirrored_figure_is_the_mirrored_picture_with_exchanged_names(seed):
-    rng = np.random.default_rng(seed)
-    body, (pose, _), look = random_body(rng), random_pose(rng), random_look(rng)
-    middle = np.array([199.5, 200.0, 0.0])  # between the pixels 199 and 200
-    figure = moved(place(body, pose, 250.0, 8.0), middle)
-    mirror = moved(place(body, mirrored_pose(pose), 250.0, 8.0), middle)
-    order = COCO.flip_order
-    for name, other in zip(COCO.names, [COCO.names[i] for i in order], strict=True):
-        np.testing.assert_allclose(mirror.points[name] * (-1, 1, 1) + (399, 0, 0),
-                                   figure.points[other], atol=1e-9)  # fmt: skip
-    canvas, _ = painted(figure, look, light=(0.6, -0.8))
-    other, _ = painted(mirror, look, light=(-0.6, -0.8))
-    flipped = other.pixels[:, ::-1]
-    either = (canvas.pixels[..., 3] > 0) | (flipped[..., 3] > 0)
-    same = (canvas.pixels[..., :3] == flipped[..., :3]).all(axis=-1)[either]
-    assert same.mean() > 0.93  # borders of shapes round to one side
-
-
-def test_what_is_seen_from_front_back_and_side():
-    figure = standing(0)
-    assert set(seen(*painted(figure), figure).values()) == {2}
-    figure = standing(180)
-    hidden = {name for name, v in seen(*painted(figure), figure).items() if v == 1}
-    assert hidden == {"nose", "left_eye", "right_eye"}
-    figure = standing(90)
-    v = seen(*painted(figure), figure)
-    assert v["right_ear"] == v["right_eye"] == v["nose"] == v["right_shoulder"] == 2
-    assert v["left_ear"] == v["left_eye"] == v["left_shoulder"] == v["left_hip"] == 1
-
-
-def test_hidden_by_a_thing_or_outside_the_picture():
-    figure = standing(0)
-    canvas, owners = painted(figure)
-    wrist = figure.points["left_wrist"]
-    canvas.ellipse(wrist, (8, 8), (0, 0, 0), THING)
-    v = seen(canvas, owners, figure)
-    assert v.pop("left_wrist") == 1 and set(v.values()) == {2}
-    away = moved(figure, np.array([0.0, 400.0, 0.0]))
-    assert set(seen(canvas, owners, away).values()) <= {0, 1}
-    assert seen(canvas, owners, away)["left_ankle"] == 0
-
-
-def test_hidden_by_the_figures_own_trunk():
-    arms = ((30.0, -90.0, 120.0, 180.0), STANDING.arms[1])  # the left forearm behind the back
-    for yaw, expected in ((0, 1), (180, 2)):
-        figure = standing(yaw, arms=arms)
-        assert seen(*painted(figure), figure)["left_wrist"] == expected
-
-
-def test_every_part_has_its_own_owner_and_four_people_fit():
-    assert len(set(PARTS)) == len(PARTS)
-    assert 4 * len(PARTS) < THING
 
 
 def test_crowd_index_by_hand():
