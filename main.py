@@ -102,9 +102,16 @@ def predict(args: argparse.Namespace) -> int:
     from grouppose.inference.sources import camera_or_path
 
     silence()
+    note = "--options do not count for --predict; grouppose predict has its own"
     source = camera_or_path(args.predict)
     return predict_into(
-        Job(source, Path(args.output_dir), flag="--output_dir", json=True),
+        Job(
+            source,
+            Path(args.output_dir),
+            flag="--output_dir",
+            json=True,
+            note=note if args.options else "",
+        ),
         lambda: Predictor(
             args.resume or args.pretrain_model_path,
             device=args.device or "auto",

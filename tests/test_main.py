@@ -144,13 +144,14 @@ def test_evaluation_repeats_the_numbers_of_training(trained, data, tmp_path, cap
     assert all(len(result["keypoints"]) == 51 for result in results)
 
 
-def test_people_are_drawn_on_pictures_of_a_folder(trained, data, tmp_path):
+def test_people_are_drawn_on_pictures_of_a_folder(trained, data, tmp_path, capsys):
     resume = str(trained / "checkpoint.pth")
     pictures = data / "images" / "val2017"
     extra = ("--resume", resume, "--predict", str(pictures))
     assert main.main(command(data, tmp_path / "out", *extra)) == 0
     written = {path.name for path in (tmp_path / "out").iterdir()}
     assert written == {path.name for path in pictures.iterdir()} | {"predictions.json"}
+    assert "--options do not count for --predict" in capsys.readouterr().err
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.jpg").write_text("no picture")
     extra = ("--resume", resume, "--predict", str(tmp_path / "in"))
@@ -232,6 +233,8 @@ def test_every_setting_is_read_by_someone(data, tmp_path, monkeypatch):
         (["--coco", "x"], "no flag '--coco'; did you mean"),
         (["--eval"], "--eval without weights; give --resume FILE"),
         (["--predict", "a.jpg"], "--predict without weights; give --resume FILE"),
+        (["--predict", ""], "--predict is empty; say which, or leave the flag out"),
+        (["--resume", ""], "--resume is empty; say which, or leave the flag out"),
         (["--evaluator", "fast"], "argument --evaluator: invalid choice: 'fast'"),
         (["--num_workers", "-1"], "argument --num_workers: '-1' is no number from 0 on"),
         (["a\nb"], "no flag 'a\\nb'; a config's setting is set by --options a b=VALUE"),

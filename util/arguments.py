@@ -117,6 +117,9 @@ def parse_arguments(
         setting = f"--options {flag.lstrip('-')}=VALUE"
         hint = f"did you mean {close[0]!r}?" if close else f"a config's setting is set by {setting}"
         parser.error(f"no flag {flag!r}; {hint}")
+    for flag in ("predict", "resume", "pretrain_model_path"):
+        if getattr(args, flag) == "":  # of a shell's variable that nobody set; it would train anew
+            parser.error(f"--{flag} is empty; say which, or leave the flag out")
     for flag in ("eval", "predict", "train_rescore"):
         if getattr(args, flag) and not (args.resume or args.pretrain_model_path):
             parser.error(f"--{flag} without weights; give --resume FILE")

@@ -8,6 +8,7 @@ import json
 import pickle
 import re
 import struct
+import warnings
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -68,7 +69,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         return _read_safetensors(path)
     try:
         damaged = _damaged_part(path)
-        with torch.serialization.safe_globals(_ALLOWED):
+        with torch.serialization.safe_globals(_ALLOWED), warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of odd pickles, which are refused
             content = None if damaged else torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise InputError(_refusal(path, str(error))) from error

@@ -111,7 +111,8 @@ def _check(path: Path, form: str, size: tuple[int, int] | None, max_people: int)
     if path.suffix != FORMATS[form]:
         raise InputError(f"{path} must end in {FORMATS[form]}, as it is for {form}; rename it")
     if max_people < 1 or (size and min(size) < 1):
-        raise InputError(f"size {size} and max_people {max_people} must be at least 1")
+        found = f"max_people is {max_people}" if max_people < 1 else f"size is {tuple(size)}"
+        raise InputError(f"{found}, must be at least 1")
     missing = [name for name in _NEEDED if not importlib.util.find_spec(name)]
     if form == "onnx" and missing:
         raise InputError(

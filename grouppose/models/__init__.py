@@ -349,11 +349,13 @@ def _misfit(name: str | None, own: Mapping[str, Tensor], state: Mapping[str, Ten
     missing, extra = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
     shapes = [k for k in own if k in state and own[k].shape != state[k].shape]
     wrong = [f"{k} is {tuple(state[k].shape)}, not {tuple(own[k].shape)}" for k in shapes[:1]]
+    kinds = [("are missing", missing), ("are unknown", extra), ("have another shape", shapes)]
+    firsts = [*missing[:1], *extra[:1], *wrong]
+    counts = [f"{len(names)} {what}" for what, names in kinds if names]
+    found = [f"{count} (first: {first})" for count, first in zip(counts, firsts, strict=True)]
     return (
-        f"{len(missing)} names are missing (first: {missing[:1]}), {len(extra)} are unknown "
-        f"(first: {extra[:1]}), {len(shapes)} have another shape (first: {wrong}); "
-        f"is it a {title(name) if name else 'fitting'} checkpoint, and the config the one it was "
-        "trained with?"
+        f"of its weights {', '.join(found)}; is it a {title(name) if name else 'fitting'} "
+        "checkpoint, and the config the one it was trained with?"
     )
 
 

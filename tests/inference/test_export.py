@@ -118,7 +118,11 @@ def test_mistakes_end_with_one_line(weights, tmp_path, monkeypatch, capsys):
     for arguments, message in (
         (["--out", "m.onnx"], "onnx, onnxscript, onnxruntime cannot be imported"),
         (["--out", "m.pt2"], "m.pt2 must end in .onnx, as it is for onnx"),
-        (["--out", "m.pt2", "--format", "torch-export", "--size", "0", "9"], "at least 1"),
+        (
+            ["--out", "m.pt2", "--format", "torch-export", "--size", "0", "9"],
+            "size is (0, 9), must be at",
+        ),
+        (["--out", "m.onnx", "--max-people", "0"], "max_people is 0, must be at least 1"),
         (["--out", "m.pt2", "--format", "torch-export", "--size", "8", "8"], "larger picture"),
         (
             ["--out", "m.pt2", "--format", "torch-export", "--size", "64", "99", "--dynamic"],
