@@ -167,6 +167,8 @@ def report(run: Run, stats: Mapping[str, float], results: list[dict], people: li
         return
     stats = dict(stats)
     swaps = stats.pop("swap_rate")
+    if getattr(run.decode, "stages", ()):
+        write("final\n")  # further tables have the names of their stages
     write(format_stats(stats) + "\n")
     if run.args.bootstrap:
         _write_intervals(dataset, stats, results, run.args.bootstrap)

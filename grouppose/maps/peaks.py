@@ -61,7 +61,7 @@ def _window_maximum(maps: Tensor, window: int) -> Tensor:
 def _peaks_at_knots(maps: Tensor, window: int, step: int) -> tuple[Tensor, Tensor, Tensor]:
     """Channels, rows and columns of the peaks above 0, row by row."""
     knots = [_knots(size, step, maps.device) for size in maps.shape[-2:]]
-    coarse = maps[:, knots[0]][:, :, knots[1]]
+    coarse = _at_knots(_at_knots(maps, 1, step), 2, step)
     channels, rows, columns = _tops_of_knots(coarse, window // 2, step).nonzero(as_tuple=True)
     rows, columns = knots[0][rows], knots[1][columns]
     tops = torch.ones_like(rows, dtype=torch.bool)
@@ -82,6 +82,13 @@ def _knots(size: int, step: int, device: torch.device) -> Tensor:
     last = size - step
     inner = torch.arange(0, last, step, device=device)
     return torch.cat([inner, torch.arange(last, size, device=device)])
+
+
+def _at_knots(maps: Tensor, axis: int, step: int) -> Tensor:
+    """The cells at `_knots` of an axis; slices are several times faster than indices."""
+    last = maps.shape[axis] - step
+    inner = maps.narrow(axis, 0, last).movedim(axis, 0)[::step].movedim(0, axis)
+    return torch.cat([inner, maps.narrow(axis, last, step)], axis)
 
 
 def _tops_of_knots(coarse: Tensor, reach: int, step: int) -> Tensor:
