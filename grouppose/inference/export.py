@@ -62,11 +62,9 @@ def export_model(
     """
     _check(path, form, size, max_people)
     predictor = Predictor(weights, device="cpu")
-    size = tuple(size or predictor.finder.decode.views(3, 4)[0].size)
     model = predictor.model
     own = part_of(model, weights)
-    if hasattr(own, "fitting_size"):
-        size = own.fitting_size(size)
+    size = _fitting(own, size or predictor.finder.decode.views(3, 4)[0].size)
     free = own.free_axes(model, dynamic)
     batches = _batches(pictures, size, free)
     say("running the model")
@@ -82,17 +80,20 @@ def export_model(
         _save(program, form, temporary, exportable.outputs)
         say("running the file")
         run = _runner(form, temporary)
-        found = [run(images) for images in batches]
-        known = expected
+        pairs = [(run(images), known) for images, known in zip(batches, expected, strict=True)]
         if hasattr(own, "people"):  # the file gives something else, of which people are made
-            pairs = [own.people(model, *pair) for pair in zip(found, expected, strict=True)]
-            found, known = zip(*pairs, strict=True)
-        report = _compare(found, known, batches)
+            pairs = [own.people(model, *pair) for pair in pairs]
+        report = _compare(*zip(*pairs, strict=True), batches)
 
     write_whole(path, write)
     if hasattr(own, "beside"):
         report += f"; {own.beside(model, path)} makes people of its maps"
     return report
+
+
+def _fitting(own: ModuleType, size: Sequence[int]) -> tuple[int, int]:
+    """The height and width that a family's network takes instead of these."""
+    return own.fitting_size(tuple(size)) if hasattr(own, "fitting_size") else tuple(size)
 
 
 def part_of(model: nn.Module, weights: str | Path) -> ModuleType:
