@@ -11,7 +11,7 @@ from pathlib import Path
 import gradio
 import pytest
 
-from grouppose.inference import guard
+from grouppose.inference import find, guard
 from grouppose.inference.guard import Listeners
 from grouppose.inference.page import Finder, Shown
 from grouppose.inference.predictor import Predictor
@@ -110,14 +110,14 @@ def test_whoever_leaves_the_queue_gives_up_the_place(site, picture):
 @pytest.fixture
 def batches(monkeypatch):
     """Every batch that is computed; each takes a while."""
-    seen, look = [], Predictor._look
+    seen, people = [], find.Finder.people
 
-    def slowly(self, *given):
-        seen.append(len(given[0]))
+    def slowly(self, inputs, views):
+        seen.append(len(views))
         time.sleep(0.1)
-        return look(self, *given)
+        return people(self, inputs, views)
 
-    monkeypatch.setattr(Predictor, "_look", slowly)
+    monkeypatch.setattr(find.Finder, "people", slowly)
     return seen
 
 

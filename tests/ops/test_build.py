@@ -24,10 +24,11 @@ COMPILER = next((c for c in ("c++", "g++", "clang++") if shutil.which(c)), None)
 @pytest.fixture
 def tree(tmp_path):
     """A copy of what setup.py reads: the build writes beside it."""
-    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE", "MANIFEST.in"):
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE", "MANIFEST.in", "main.py"):
         shutil.copy(ROOT / name, tmp_path / name)
     ignored = shutil.ignore_patterns("*.so", "__pycache__")
-    shutil.copytree(ROOT / "grouppose", tmp_path / "grouppose", ignore=ignored)
+    for name in ("grouppose", "config", "datasets", "util"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=ignored)
     return tmp_path
 
 
@@ -93,6 +94,7 @@ def test_an_old_setuptools_is_named(tree):
     (tree / "setuptools/__init__.py").write_text("Extension = setup = None; __version__ = '65.5'\n")
     (commands / "__init__.py").touch()
     (commands / "build_ext.py").write_text("build_ext = object\n")
+    (commands / "build_py.py").write_text("build_py = object\n")
     result = setup(tree, "build_ext", "--inplace", PYTHONPATH=str(tree))
     assert result.returncode
     assert "found setuptools 65.5, too old" in result.stderr
