@@ -45,8 +45,7 @@ def export_model(
         weights: file of weights.
         path: of what is written.
         form: a key of `FORMATS`.
-        attention: how the family writes what has no operator of its own: "grid_sample" or
-            "gather".
+        attention: how a family writes what has no operator: "grid_sample" or "gather".
         size: height, width of pictures; None: those that a picture of 3 : 4 is evaluated at.
         dynamic: take any number of pictures of any size (Swin: of `size`); else one of `size`.
         pictures: files to compare on; none: made ones.
