@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from grouppose.errors import InputError
@@ -62,6 +62,15 @@ def being_written(path: Path) -> bool:
     except (OSError, OverflowError):
         return False
     return True
+
+
+def remove_begun(folder: Path, names: Iterable[str]) -> None:
+    """Removes what processes that were killed had begun of files of these names."""
+    wanted = {partial_name(folder / name).name.rpartition(f".{os.getpid()}.")[0] for name in names}
+    for path in folder.glob(".*.part*"):
+        begun = re.fullmatch(r"(.+)\.\d+\.part(-drawing)?(\.[^.]*)?", path.name)
+        if begun and begun[1] in wanted and not being_written(path):
+            path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

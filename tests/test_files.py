@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from grouppose.errors import InputError
-from grouppose.files import check_file, folder_for_results, write_whole
+from grouppose.files import check_file, folder_for_results, remove_begun, write_whole
 
 
 def full_disk(_):
@@ -95,6 +95,21 @@ def test_a_folder_is_not_reached_through_one_that_is_missing(tmp_path):
     with folder_for_results(tmp_path / "photos" / ".." / "new", "--out") as folder:
         assert folder.is_dir()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "photos"]
+
+
+def test_what_killed_processes_had_begun_goes(tmp_path):
+    gone = 2**22 + 1  # above Linux's largest number of a process
+    begun = [
+        f".a.mp4.{gone}.part-drawing.mp4",
+        f".a.mp4.{gone}.part.mp4",
+        f".b.json.{gone}.part.json",
+    ]
+    others = [f".c.mp4.{gone}.part.mp4", ".a.mp4.part", ".a.mp4.x.part.mp4", "a.mp4"]
+    others += [f".a.mp4.{os.getppid()}.part.mp4"]  # is alive
+    for name in (*begun, *others):
+        (tmp_path / name).touch()
+    remove_begun(tmp_path, ["a.mp4", "b.json"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(others)
 
 
 @pytest.mark.parametrize(("number", "reason"), [(30, "Read-only"), (28, "No space left")])

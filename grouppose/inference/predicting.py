@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from grouppose.errors import InputError, MissingFileError
-from grouppose.files import folder_for_results
+from grouppose.files import folder_for_results, remove_begun
 from grouppose.inference.outputs import (
     CSV,
     JSON,
@@ -85,6 +85,7 @@ def predict_into(job: Job, make: Callable[[], Predictor]) -> int:
         names.avoid(job.folder)
     with folder_for_results(job.folder, job.flag):
         predictor = make()
+        remove_begun(job.folder, [*names.planned, *tables])
         if job.note:
             sys.stderr.write(f"{job.note}\n")
         endless = not files and isinstance(job.source, int | str)  # a camera, a stream

@@ -200,7 +200,7 @@ class _Video:
 
     def __init__(self, path: Path, codec: str, rate: float, size: tuple[int, int]) -> None:
         self.path, self._size = path, size
-        self._partial = partial_name(path, "drawing")
+        self._partial = partial_name(path, "part-drawing")
         code = cv2.VideoWriter_fourcc(*codec)
         self._writer = cv2.VideoWriter(str(self._partial), code, rate, size)
         if not self._writer.isOpened():
