@@ -23,6 +23,7 @@ import numpy as np
 from torch import Tensor
 
 from datasets.build import build_dataset
+from datasets.custom import Poses
 from datasets.keypoints import KeypointDataset
 from datasets.settings import frozen, read_settings
 from datasets.transforms import People
@@ -30,7 +31,6 @@ from grouppose.commands import Parser, exit_status
 from grouppose.errors import InputError
 from grouppose.files import check_file, write_whole
 from grouppose.inference.visualize import draw_grid, draw_poses
-from grouppose.skeleton import Skeleton
 
 SIDE = 420  # pixels, about, of a drawn picture's longer side
 VIOLET = np.array([70, 20, 110], dtype=np.uint8)  # added to pixels of half their brightness
@@ -50,11 +50,13 @@ def sample_grid(dataset: KeypointDataset, count: int) -> np.ndarray:
     for place in dict.fromkeys(places.tolist()):
         for epoch, view in enumerate(views):
             dataset.set_epoch(epoch)
-            cells.append(_drawn(*view.sample(place), dataset.skeleton))
+            cells.append(_drawn(*view.sample(place), dataset.poses))
     return draw_grid(cells, len(views))
 
 
-def _drawn(image: Tensor, people: People, skeleton: Skeleton) -> np.ndarray:
+def _drawn(image: Tensor, people: People, poses: Poses) -> np.ndarray:
+    """With the class of each at its keypoints, where there are several."""
+    skeleton = poses.skeleton
     size = np.array(image.shape[:0:-1])  # width, height
     factor = SIDE / size.max()
     pixels = image.permute(1, 2, 0).numpy()
@@ -64,7 +66,10 @@ def _drawn(image: Tensor, people: People, skeleton: Skeleton) -> np.ndarray:
     pixels = cv2.resize(pixels, np.rint(size * factor).astype(int).tolist(), interpolation=way)
     points = people["keypoints"].numpy() * (np.array(pixels.shape[1::-1]) / size)
     visible = people["visible"].numpy()
-    drawn = draw_poses(pixels, points, skeleton=skeleton, visible=visible)
+    labels = None
+    if len(poses.categories) > 1:
+        labels = [str(poses.categories[label - 1][1]) for label in people["labels"].tolist()]
+    drawn = draw_poses(pixels, points, skeleton=skeleton, visible=visible, labels=labels)
     colours = {"left": (60, 130, 255), "right": (235, 50, 50), "middle": (70, 200, 90)}
     for person, shown in zip(points, visible, strict=True):
         for (x, y), seen, side in zip(person, shown, skeleton.sides, strict=True):
@@ -88,7 +93,8 @@ def page(grid: np.ndarray, dataset: KeypointDataset) -> str:
         "<!DOCTYPE html><meta charset='utf-8'><title>training samples</title>"
         "<style>body{font:15px sans-serif;margin:2em}img{width:100%}table{width:100%}"
         "th{width:25%}</style>"
-        f"<h1>{len(dataset)} training pictures, {dataset.people} people</h1>"
+        f"<h1>{len(dataset)} training pictures, {dataset.people} "
+        f"{html.escape(dataset.poses.called)}</h1>"
         f"<p>{html.escape(str(dataset.poses))}</p>"
         f"<p>Mirroring exchanges {pairs or 'nothing'}{unused}.</p>"
         f"<p>Neither left nor right: {', '.join(middle) or 'none'}.</p>"

@@ -62,6 +62,12 @@ class Poses:
         names = self.file_names
         return tuple(names[place] for place in self.order) if names and self.order else names
 
+    @property
+    def called(self) -> str:
+        """What is labelled, for people who read it: its classes, or "people"."""
+        names = [name for _, name in self.categories if name]
+        return ", ".join(names) if names and names != ["person"] else "people"
+
     def __str__(self) -> str:
         skeleton = self.skeleton
         pairs = len(skeleton.flip_pairs)

@@ -160,7 +160,8 @@ def report(run: Run, stats: Mapping[str, float], results: list[dict], people: li
     """
     write, dataset, folder = sys.stdout.write, run.val_set, run.folder
     write(
-        f"{dataset.protocol}: {len(dataset)} pictures, {dataset.people} people; {dataset.poses}\n"
+        f"{dataset.protocol}: {len(dataset)} pictures, {dataset.people} {dataset.poses.called}; "
+        f"{dataset.poses}\n"
     )
     if dataset.protocol == UNSCORED:
         _write_submission(results, folder, run.settings["modelname"])

@@ -1,7 +1,9 @@
+import json
+
 import cv2
 import numpy as np
 
-from datasets.browse import main, sample_grid
+from datasets.browse import main, page, sample_grid
 from datasets.build import build_dataset
 from tests.datasets.sets import contents, person, settings, write_custom
 
@@ -57,6 +59,7 @@ def test_a_page_names_the_pairs_and_holds_its_picture(tmp_path, capsys, monkeypa
     assert (
         "Neither left nor right: ear &lt;1&gt;, nose." in text and "data:image/png;base64," in text
     )
+    assert "<h1>1 training pictures, 1 people</h1>" in text
     assert main([*line, "--out", str(tmp_path / "b.png"), "--count", "1"]) == 0
     assert cv2.imread(str(tmp_path / "b.png")).shape[1] > 4 * 400
     capsys.readouterr()
@@ -77,3 +80,16 @@ def test_regions_in_which_nothing_is_learnt_are_violet(tmp_path):
     violet = (augmented == (70, 20, 110)).all(-1)
     assert violet[:104].all() and violet[-104:].all() and not violet[107:-107].any()
     assert not (plain == (70, 20, 110)).all(-1).any()
+
+
+def test_a_page_names_the_classes(tmp_path):
+    folder = ears(tmp_path / "a", ["left_ear", "right_ear"])
+    path = next(folder.rglob("*train*.json"))
+    data = json.loads(path.read_text())
+    data["categories"] = [{**data["categories"][0], "id": 3, "name": "a <cat>"}]
+    data["annotations"] = [{**entry, "category_id": 3} for entry in data["annotations"]]
+    path.write_text(json.dumps(data))
+    dataset = build_dataset("train", custom(folder))
+    assert dataset.poses.called == "a <cat>"
+    text = page(np.zeros((2, 2, 3), np.uint8), dataset)
+    assert "<h1>1 training pictures, 1 a &lt;cat&gt;</h1>" in text
