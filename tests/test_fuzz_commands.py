@@ -102,7 +102,7 @@ def nothing_long(place, monkeypatch):
     ):
         monkeypatch.setattr(module, name, lambda *_: None)
     monkeypatch.setattr(web, "server", lambda _: SimpleNamespace(run=lambda **_: None))
-    monkeypatch.setattr(export, "_save", lambda program, form, path: path.write_bytes(b"a"))
+    monkeypatch.setattr(export, "_save", lambda program, form, path, names: path.write_bytes(b"a"))
     monkeypatch.setattr(export, "_runner", lambda *_: lambda images: None)
     monkeypatch.setattr(export, "_compare", lambda *_: "")
 
