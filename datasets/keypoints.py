@@ -117,15 +117,16 @@ class KeypointDataset(Dataset):
             training, a picture that cannot be read is replaced by the next one, else by a black
             one; the target then also has unreadable, a list of (image id, why).
         """
-        index, picture, unreadable = self._next_readable(range(len(self))[index])
-        image, people = self._seen(index, *picture)
+        index, (image, people), unreadable = self._next_readable(range(len(self))[index])
+        orig_size = torch.tensor(image.shape[-2:])
+        image, people = self._seen(index, image, people)  # the file's picture is freed
         size = tuple(image.shape[-2:])
         ignore = people.pop("ignore", None)
         if ignore is None:
             ignore = torch.zeros(size, dtype=torch.bool)
         target = self._encode(people, size, ignore)
         target["image_id"] = torch.tensor(int(self.image_ids[index]))
-        target["orig_size"] = torch.tensor(picture[0].shape[-2:])
+        target["orig_size"] = orig_size
         if unreadable:
             target["unreadable"] = unreadable
         return planar(image), target
