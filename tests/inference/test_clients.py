@@ -63,7 +63,7 @@ PATHS = ("/api/predict", "/gradio_api/upload", "/gradio_api/queue/join")
 
 
 def test_slow_clients_hold_nobody_up_and_are_told_when_their_time_is_up(site, picture, monkeypatch):
-    monkeypatch.setattr(Limits, "upload_seconds", 1.0)
+    monkeypatch.setattr(Limits, "upload_seconds", 3.0)
     with contextlib.ExitStack() as stack:
         slow = [stack.enter_context(connect(site, path, 400_000)) for path in 12 * PATHS]
         for opened in slow:
@@ -79,8 +79,8 @@ def test_slow_clients_hold_nobody_up_and_are_told_when_their_time_is_up(site, pi
             time.sleep(0.1)
         for opened in slow:
             reply = opened.makefile("rb").read()
-            assert reply.startswith(b"HTTP/1.1 408 ") and b"did not come within 1 s" in reply
-        assert time.monotonic() < start + 5
+            assert reply.startswith(b"HTTP/1.1 408 ") and b"did not come within 3 s" in reply
+        assert time.monotonic() < start + 9
 
 
 def test_a_client_that_breaks_off_is_no_error(site, capfd):
