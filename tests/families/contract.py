@@ -9,7 +9,7 @@ import torch
 
 import grouppose
 import grouppose.models
-from grouppose.skeleton import COCO, CROWDPOSE
+from grouppose.skeleton import COCO
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -58,6 +58,3 @@ def people(skeleton=COCO, count=PEOPLE, seed=0):
 def pictures(count=2, seed=0):
     rng = torch.Generator().manual_seed(seed)
     return torch.randint(256, (count, 3, SIZE, SIZE), dtype=torch.uint8, generator=rng)
-
-
-SKELETONS = (COCO, CROWDPOSE)
